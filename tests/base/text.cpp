@@ -25,6 +25,7 @@ TEST_CASE("numbers are written in the bases that packets are read in") {
   CHECK(written([](auto& t) { t << UINT64_MAX; }) == "18446744073709551615");
   CHECK(written([](auto& t) { t << INT64_MIN << ' ' << INT64_MAX; }) == "-9223372036854775808 9223372036854775807");
   CHECK(written([](auto& t) { t << std::int32_t{-1} << std::uint8_t{200} << std::uint16_t{65535}; }) == "-120065535");
+  CHECK(written([](auto& t) { t << -1LL << ' ' << 2ULL << ' ' << -3L << ' ' << 4UL << ' ' << 5U; }) == "-1 2 -3 4 5");
   CHECK(written([](auto& t) { t.hex(0xbeef).hex(0xa, 4).hex(0, 2); }) == "beef000a00");
   CHECK(written([](auto& t) { t.hex(UINT64_MAX); }) == "ffffffffffffffff");
   CHECK(written([](auto& t) { t.number(5, 2, 8); }) == "00000101");

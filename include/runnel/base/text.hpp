@@ -3,8 +3,10 @@
 #ifndef RUNNEL_BASE_TEXT_HPP
 #define RUNNEL_BASE_TEXT_HPP
 
-#include <cstddef>  // size_t
-#include <cstdint>  // uint64_t
+#include <concepts>     // integral
+#include <cstddef>      // size_t
+#include <cstdint>      // uint64_t
+#include <type_traits>  // is_signed_v
 
 #include <runnel/config.hpp>
 
@@ -56,6 +58,12 @@ class text_writer {
     return number(n < 0 ? std::uint64_t{0} - static_cast<std::uint64_t>(n) : static_cast<std::uint64_t>(n), 10, 1);
   }
   constexpr text_writer& operator<<(std::int32_t n) noexcept { return *this << std::int64_t{n}; }
+  /// Those that are none of these: `long long` where `std::int64_t` is `long`, or the other way round.
+  template <std::integral Number>
+  constexpr text_writer& operator<<(Number n) noexcept {
+    if constexpr (std::is_signed_v<Number>) return *this << static_cast<std::int64_t>(n);
+    else return *this << static_cast<std::uint64_t>(n);
+  }
   /// @}
 
   /// `n` in base 2 to 16, with zeros in front up to `digits`.
