@@ -186,3 +186,30 @@ TEST_CASE("the counters of a stage are found by the name that it is drawn with, 
   CHECK(find_stage(path, "polic") == nullptr);
   CHECK(find_stage(path, "") == nullptr);
 }
+
+TEST_CASE("each stage is told with its name and its counters, those of a shared pipeline once") {
+  fixture t;
+  t.wire.several(1, 9);
+  auto egress = named("ttl", [](packet&) {}) | discard;
+  auto silent = as_pipeline(uncounted | named("silent", [](packet&) {}) | discard);
+  auto path = parse() | named("policy", [](packet& p) { return number_of(p) <= 3 ? drop : pass; }) |
+              tee(named("beside", [](packet&) {}) | shared(silent)) |
+              by_parity().on<even>(shared(egress)).on<odd>(shared(egress));
+  run(attach(t.wire, path));
+  std::string told;
+  for_each_stage(path, [&](const char* name, const stage_counters& c) {
+    told += name;
+    told += ' ' + std::to_string(c.packets) + '\n';
+  });
+  CHECK(told ==
+        "parse 9\n"
+        "policy 9\n"
+        "tee 6\n"
+        "beside 6\n"
+        "shared 6\n"
+        "branch(packet) 6\n"
+        "shared 3\n"
+        "ttl 6\n"
+        "discard 6\n"
+        "shared 3\n");
+}

@@ -216,22 +216,21 @@ class graph_drawing {
 }  // namespace detail
 
 namespace detail {
-template <class List>
-void add_totals(const List& list, stage_counters& sum, shared_pipelines& seen) noexcept {
+// Calls `visit(list)` for every stage that is counted, with the stage and its counters in front, in the order in which
+// they are drawn; for those of a shared pipeline once.
+template <class List, class Visitor>
+void for_each_counted(const List& list, Visitor& visit, shared_pipelines& seen) noexcept {
   if constexpr (List::size != 0) {
-    if constexpr (std::same_as<decltype(List::counters), stage_counters>) {
-      for (std::size_t i = 0; i < drop_reason_count; ++i) sum.reasons[i] += list.counters.reasons[i];
-      for (std::size_t i = 0; i < verdict_code_count; ++i) sum.verdicts[i] += list.counters.verdicts[i];
-    }
+    if constexpr (std::same_as<decltype(List::counters), stage_counters>) visit(list);
     if constexpr (requires { list.stage.target->stages(); }) {
       bool first = false;
       (void)seen.number_of(list.stage.target, first);
-      if (first) add_totals(list.stage.target->stages(), sum, seen);
+      if (first) for_each_counted(list.stage.target->stages(), visit, seen);
     }
     if constexpr (requires { list.stage.connections(); })
-      list.stage.connections().visit([&](const auto& way) { add_totals(way.path.stages(), sum, seen); });
-    if constexpr (requires { list.stage.path.stages(); }) add_totals(list.stage.path.stages(), sum, seen);
-    add_totals(list.rest, sum, seen);
+      list.stage.connections().visit([&](const auto& way) { for_each_counted(way.path.stages(), visit, seen); });
+    if constexpr (requires { list.stage.path.stages(); }) for_each_counted(list.stage.path.stages(), visit, seen);
+    for_each_counted(list.rest, visit, seen);
   }
 }
 }  // namespace detail
@@ -245,8 +244,27 @@ template <class Counters, class... Stages>
   if constexpr (std::same_as<Counters, stage_counters> && sizeof...(Stages) != 0)
     sum.add(p.stages().counters.packets, p.stages().counters.bytes);
   detail::shared_pipelines seen;
-  detail::add_totals(p.stages(), sum, seen);
+  auto add = [&sum](const auto& list) {
+    for (std::size_t i = 0; i < drop_reason_count; ++i) sum.reasons[i] += list.counters.reasons[i];
+    for (std::size_t i = 0; i < verdict_code_count; ++i) sum.verdicts[i] += list.counters.verdicts[i];
+  };
+  detail::for_each_counted(p.stages(), add, seen);
   return sum;
+}
+
+/// Calls `f(name, counters)`, a text and `const stage_counters&`, for each stage of a pipeline and of all that hangs on
+/// it, in the order in which they are drawn: for who exports them. The text is gone afterwards, and may be that of
+/// several stages. Stages of a pipeline that is shared come once, as long as there are no more than 32 of these; what
+/// is `uncounted` does not come.
+template <class Counters, class... Stages, class F>
+void for_each_stage(const pipeline<Counters, Stages...>& p, F f) noexcept {
+  detail::shared_pipelines seen;
+  auto tell = [&f](const auto& list) {
+    text<64> label;
+    detail::print_name(label, list.stage, "stage");
+    f(static_cast<const char*>(label.c_str()), list.counters);
+  };
+  detail::for_each_counted(p.stages(), tell, seen);
 }
 
 /// The counters of the stage that is drawn as `name`, in a pipeline or what hangs on it: the first, when there are
