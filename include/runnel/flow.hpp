@@ -9,6 +9,7 @@
 #include <runnel/flow/counters.hpp>
 #include <runnel/flow/describe.hpp>
 #include <runnel/flow/ends.hpp>
+#include <runnel/flow/every.hpp>
 #include <runnel/flow/handoff.hpp>
 #include <runnel/flow/loop.hpp>
 #include <runnel/flow/packet_ring.hpp>
