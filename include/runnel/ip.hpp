@@ -20,6 +20,7 @@
 #include <runnel/ip/fragment_table.hpp>
 #include <runnel/ip/hear_routers.hpp>
 #include <runnel/ip/icmp_error.hpp>
+#include <runnel/ip/interface_outputs.hpp>
 #include <runnel/ip/interfaces.hpp>
 #include <runnel/ip/learn_path_mtu.hpp>
 #include <runnel/ip/nat_addresses.hpp>

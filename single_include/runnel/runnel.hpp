@@ -36457,7 +36457,10 @@ inline void know_answer(packet& p, std::size_t link, protocol family, std::size_
 // ==== runnel/ip/answer_echo.hpp ======================================================================================
 // Answers ping: echo requests in both families. RFC 1122 §3.2.2.6, RFC 1812 §4.3.3.6, RFC 4443 §4.1.
 //
-//     route(routes).on<local>(answer_echo(interfaces).on<answered>(shared(output)).on<other>(deliver(host)))
+//     route(routes).on<local>(answer_echo(interfaces).on<answered>(transmit(lan)).on<other>(deliver(host)))
+//
+// The request itself becomes the reply, and goes back by the interface that it came by, its link header turned round:
+// not through `resolve`, which would look for the asker on the link.
 #ifndef RUNNEL_IP_ANSWER_ECHO_HPP
 #define RUNNEL_IP_ANSWER_ECHO_HPP
 
@@ -41281,14 +41284,15 @@ template <class Outer>
 // Stages that refuse packets, and say so to the sender: with an ICMP error, or with a TCP reset.
 //
 //     icmp_sender errors{interfaces};
-//     auto output = as_pipeline(transmit(lan));
+//     auto answers = as_pipeline(transmit(lan));
 //
 //     route(routes)
-//         .on<no_route>(reject(routes.hops(), errors) | shared(output))     // what the route's type says
-//         .on<local>   (reject(icmp::unreachable::port, errors) | shared(output))
-//         .on<forward> (forwarding(routes).on<refused>(reject(errors) | shared(output))...)
+//         .on<no_route>(reject(routes.hops(), errors) | shared(answers))     // what the route's type says
+//         .on<local>   (reject(icmp::unreachable::port, errors) | shared(answers))
+//         .on<forward> (forwarding(routes).on<refused>(reject(errors) | shared(answers))...)
 //
-// The packet itself becomes the answer, and goes on.
+// The packet itself becomes the answer, and goes back by the interface that it came by: its link header is turned
+// round. It has no next hop, so it does not go through `resolve`, which would look for the asker on the link.
 #ifndef RUNNEL_IP_REJECT_HPP
 #define RUNNEL_IP_REJECT_HPP
 
@@ -41389,7 +41393,7 @@ struct tcp_reset_stage : stage_defaults {
 //         .on<forward>(forwarding(routes, {.interfaces = interfaces, .reverse_path = reverse_path_filter::strict})
 //                          .on<forwarded>(resolve(neighbours) | transmit(wan))
 //                          .on<oversized>(discard)                            // or what cuts it into fragments
-//                          .on<refused>  (reject(errors) | shared(output)))   // time exceeded, too big, ...
+//                          .on<refused>  (reject(errors) | shared(answers)))  // time exceeded, too big, ...
 //
 // In this order: sent to many on the link, header checksum, addresses that are never forwarded, reverse path, options;
 // then TTL, and the MTU of the next hop. A packet that does not go on is unchanged.
@@ -42088,7 +42092,7 @@ class path_mtu_cache_of : public path_mtu_cache {
 //     forwarding(routes, {.interfaces = interfaces})                      // of others: the links' MTUs
 //         .on<forwarded>(shared(output))
 //         .on<oversized>(fragment(hops, {.interfaces = interfaces}) | shared(output))
-//         .on<refused>(reject(errors) | shared(output))
+//         .on<refused>(reject(errors) | shared(answers))                  // not by `resolve`: see reject.hpp
 //
 //     check_mtu(hops, {.interfaces = interfaces, .path_mtus = &path_mtus})   // of this host: the paths' as well
 //         .on<fitting>(shared(output))
@@ -43022,6 +43026,95 @@ struct hear_routers_stage : stage_defaults {
 [[nodiscard]] constexpr auto hear_routers(router_discovery& discovery) noexcept {
   return detail::hear_routers_stage{detail::one_listener<router_discovery>{&discovery}};
 }
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/ip/interface_outputs.hpp ================================================================================
+// The devices of a router as one that takes packets: each packet goes out by the interface of its next hop.
+//
+//     device::af_packet* const devices[] = {nullptr, &*eth0, &*eth1};  // by the numbers of packet::iif(), next_hop::oif
+//     interface_outputs out{devices};
+//
+//     auto output  = as_pipeline(confirm(connections) | resolve(tables, 3, routes) | transmit(out));
+//     auto answers = as_pipeline(transmit(out));  // what answer_echo() and reject() made: back to where it came from
+//
+// An answer has its link header already, that of the packet turned round, and no next hop: `resolve` would look for the
+// asker himself on the link, who may be behind a router.
+#ifndef RUNNEL_IP_INTERFACE_OUTPUTS_HPP
+#define RUNNEL_IP_INTERFACE_OUTPUTS_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint16_t, uint64_t
+
+namespace runnel {
+
+/// Several devices as one: a packet goes out by the device of the interface that `route()` has chosen for it, `oif_of`;
+/// one without, as an answer is, by that of the interface that it came by, `packet::iif()`. Packets of one interface
+/// stay in order, and are one call of its device for each burst. Devices of several kinds are `any_device`s.
+template <transmitting_device Device>
+class interface_outputs {
+ public:
+  /// `devices[number]` of `n` is that of the interface with this number, null where there is none. The list and the
+  /// devices must outlive it.
+  constexpr interface_outputs(Device* const* devices, std::size_t n) noexcept : devices_(devices), n_(n) {}
+  /// All of an array.
+  template <std::size_t N>
+  constexpr explicit interface_outputs(Device* const (&devices)[N]) noexcept : devices_(devices), n_(N) {}
+
+  /// See `transmitting_device`. Takes all of them, so that an interface that is full holds up no other: what its device
+  /// does not take is lost, and so is what has no device.
+  [[nodiscard]] std::size_t transmit(packet* packets, std::size_t n, instant now) noexcept {
+    for (std::size_t from = 0; from < n; from += max_burst)
+      send_some(packets + from, n - from < max_burst ? n - from : max_burst, now);
+    return n;
+  }
+  /// Packets that were taken and not sent, by the devices or for want of one.
+  [[nodiscard]] std::uint64_t lost() const noexcept { return lost_; }
+
+ private:
+  [[nodiscard]] static std::uint16_t way_of(const packet& p) noexcept {
+    const std::uint16_t oif = oif_of(p);
+    return oif != 0 ? oif : p.iif();
+  }
+  void send_some(packet* packets, std::size_t n, instant now) noexcept {
+    const std::uint16_t first = way_of(packets[0]);
+    std::size_t same = 1;
+    while (same < n && way_of(packets[same]) == first) ++same;
+    if (same == n) return send(first, packets, n, now);  // nearly always
+    packet part[max_burst];
+    while (n != 0) {
+      const std::uint16_t way = way_of(packets[0]);
+      std::size_t taken = 0, left = 0;
+      for (std::size_t i = 0; i < n; ++i) {
+        packet& to = way_of(packets[i]) == way ? part[taken++] : packets[left++];
+        if (&to != &packets[i]) to = static_cast<packet&&>(packets[i]);
+      }
+      send(way, part, taken, now);
+      n = left;
+    }
+  }
+  void send(std::uint16_t way, packet* packets, std::size_t n, instant now) noexcept {
+    Device* const to = way < n_ ? devices_[way] : nullptr;
+    std::size_t sent = 0;
+    if (to != nullptr) {
+      const std::uint64_t before = lost_by(*to);
+      sent = to->transmit(packets, n, now);
+      lost_ += lost_by(*to) - before;
+    }
+    lost_ += n - sent;
+    for (std::size_t i = sent; i < n; ++i) packets[i].reset();
+  }
+  [[nodiscard]] static std::uint64_t lost_by(Device& d) noexcept {
+    if constexpr (requires { d.lost(); }) return d.lost();
+    else return 0;
+  }
+
+  Device* const* devices_;
+  std::size_t n_;
+  std::uint64_t lost_ = 0;
+};
 
 }  // namespace runnel
 
@@ -48311,8 +48404,8 @@ class static_connection_table {
 //     auto path = parse() | from_lan | fast_path(flows).on<offloaded>(transmit(out)).on<other>(shared(slow));
 //
 // What one `flow_add` of a table remembers, any `fast_path` of it does: the way `offloaded` gets the packets of all
-// outputs, and has to send each to its own. `out` here is a device that sends each packet by the interface `oif_of` it,
-// such as `egress` in examples/gateway/router.hpp.
+// outputs, and has to send each to its own. `out` here is a device that sends each packet by the interface `oif_of` it:
+// `interface_outputs`.
 //
 // `flow_add` stands where packets leave, and remembers how each flow's packets look there. `fast_path` gives the
 // packets that come after it the same look: addresses and ports, TTL or hop limit one less, checksums kept right,
@@ -49992,8 +50085,8 @@ class nat_table {
 // Invalid and untracked packets are not translated: drop them.
 //
 // Errors that this host sends about translated packets have to be translated too, or hosts outside are told of
-// addresses that they have never heard of: `reject(errors) | track(connections) | shared(output)`, where `output`
-// begins with `nat<postrouting>`. `track` finds the connection of what they quote.
+// addresses that they have never heard of: `reject(errors) | track(connections) | nat<postrouting>(translations) |
+// transmit(out)`. `track` finds the connection of what they quote.
 //
 // Fragments behind `defragment` are whole packets; what has a connection and is a later fragment (virtual reassembly)
 // has its addresses translated. ICMP errors are translated with what they quote; what of them is cut off or wrong is

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MIT
 // Answers ping: echo requests in both families. RFC 1122 §3.2.2.6, RFC 1812 §4.3.3.6, RFC 4443 §4.1.
 //
-//     route(routes).on<local>(answer_echo(interfaces).on<answered>(shared(output)).on<other>(deliver(host)))
+//     route(routes).on<local>(answer_echo(interfaces).on<answered>(transmit(lan)).on<other>(deliver(host)))
+//
+// The request itself becomes the reply, and goes back by the interface that it came by, its link header turned round:
+// not through `resolve`, which would look for the asker on the link.
 #ifndef RUNNEL_IP_ANSWER_ECHO_HPP
 #define RUNNEL_IP_ANSWER_ECHO_HPP
 

@@ -5,7 +5,7 @@
 //     forwarding(routes, {.interfaces = interfaces})                      // of others: the links' MTUs
 //         .on<forwarded>(shared(output))
 //         .on<oversized>(fragment(hops, {.interfaces = interfaces}) | shared(output))
-//         .on<refused>(reject(errors) | shared(output))
+//         .on<refused>(reject(errors) | shared(answers))                  // not by `resolve`: see reject.hpp
 //
 //     check_mtu(hops, {.interfaces = interfaces, .path_mtus = &path_mtus})   // of this host: the paths' as well
 //         .on<fitting>(shared(output))

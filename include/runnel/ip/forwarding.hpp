@@ -6,7 +6,7 @@
 //         .on<forward>(forwarding(routes, {.interfaces = interfaces, .reverse_path = reverse_path_filter::strict})
 //                          .on<forwarded>(resolve(neighbours) | transmit(wan))
 //                          .on<oversized>(discard)                            // or what cuts it into fragments
-//                          .on<refused>  (reject(errors) | shared(output)))   // time exceeded, too big, ...
+//                          .on<refused>  (reject(errors) | shared(answers)))  // time exceeded, too big, ...
 //
 // In this order: sent to many on the link, header checksum, addresses that are never forwarded, reverse path, options;
 // then TTL, and the MTU of the next hop. A packet that does not go on is unchanged.

@@ -2,14 +2,15 @@
 // Stages that refuse packets, and say so to the sender: with an ICMP error, or with a TCP reset.
 //
 //     icmp_sender errors{interfaces};
-//     auto output = as_pipeline(transmit(lan));
+//     auto answers = as_pipeline(transmit(lan));
 //
 //     route(routes)
-//         .on<no_route>(reject(routes.hops(), errors) | shared(output))     // what the route's type says
-//         .on<local>   (reject(icmp::unreachable::port, errors) | shared(output))
-//         .on<forward> (forwarding(routes).on<refused>(reject(errors) | shared(output))...)
+//         .on<no_route>(reject(routes.hops(), errors) | shared(answers))     // what the route's type says
+//         .on<local>   (reject(icmp::unreachable::port, errors) | shared(answers))
+//         .on<forward> (forwarding(routes).on<refused>(reject(errors) | shared(answers))...)
 //
-// The packet itself becomes the answer, and goes on.
+// The packet itself becomes the answer, and goes back by the interface that it came by: its link header is turned
+// round. It has no next hop, so it does not go through `resolve`, which would look for the asker on the link.
 #ifndef RUNNEL_IP_REJECT_HPP
 #define RUNNEL_IP_REJECT_HPP
 

@@ -12,8 +12,8 @@
 //     auto path = parse() | from_lan | fast_path(flows).on<offloaded>(transmit(out)).on<other>(shared(slow));
 //
 // What one `flow_add` of a table remembers, any `fast_path` of it does: the way `offloaded` gets the packets of all
-// outputs, and has to send each to its own. `out` here is a device that sends each packet by the interface `oif_of` it,
-// such as `egress` in examples/gateway/router.hpp.
+// outputs, and has to send each to its own. `out` here is a device that sends each packet by the interface `oif_of` it:
+// `interface_outputs`.
 //
 // `flow_add` stands where packets leave, and remembers how each flow's packets look there. `fast_path` gives the
 // packets that come after it the same look: addresses and ports, TTL or hop limit one less, checksums kept right,

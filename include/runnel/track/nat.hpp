@@ -22,8 +22,8 @@
 // Invalid and untracked packets are not translated: drop them.
 //
 // Errors that this host sends about translated packets have to be translated too, or hosts outside are told of
-// addresses that they have never heard of: `reject(errors) | track(connections) | shared(output)`, where `output`
-// begins with `nat<postrouting>`. `track` finds the connection of what they quote.
+// addresses that they have never heard of: `reject(errors) | track(connections) | nat<postrouting>(translations) |
+// transmit(out)`. `track` finds the connection of what they quote.
 //
 // Fragments behind `defragment` are whole packets; what has a connection and is a later fragment (virtual reassembly)
 // has its addresses translated. ICMP errors are translated with what they quote; what of them is cut off or wrong is
