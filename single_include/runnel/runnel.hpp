@@ -43773,7 +43773,8 @@ class sorted_routes_of : public sorted_routes<Address> {
 #define RUNNEL_IP_STATIC_NEIGHBOUR_TABLE_HPP
 
 #include <cstddef>  // byte
-#include <cstdint>  // uint64_t
+#include <cstdint>  // uint16_t, uint64_t
+#include <utility>  // forward
 
 namespace runnel {
 
@@ -43800,6 +43801,13 @@ class static_neighbour_table {
   alignas(neighbour_table::alignment) std::byte memory_[neighbour_table::bytes_needed(Config)];
   neighbour_table table_;
 };
+
+/// Joins the table in it to what sends: `run(time, attach(wan, path), attach(neighbours, transmit(wan)))`.
+template <std::uint16_t Burst = default_burst, neighbour_config Config, class Pipeline>
+[[nodiscard]] constexpr auto attach(static_neighbour_table<Config>& neighbours, Pipeline&& path,
+                                    attach_options options = {}) noexcept {
+  return attach<Burst>(neighbours.get(), std::forward<Pipeline>(path), options);
+}
 
 }  // namespace runnel
 

@@ -402,7 +402,7 @@ TEST_CASE("with a route, packets go to its gateway, and those on the link to the
                             .on<no_route>(discard);
   manual_clock clock;
   auto in = attach(wire, path);
-  auto out = attach(neighbours.get(), parse() | deliver(note_frame));
+  auto out = attach(neighbours, parse() | deliver(note_frame));
   const ipv4_header far{.source = {10, 0, 0, 1}, .destination = {198, 51, 100, 1}};
   wire.put(1, 18, {}, eth, vlan_header{.id = 5}, far, udp_header{.source_port = 1000, .destination_port = 7});
   wire.put(2, 18, {}, eth, ipv4_header{.source = {10, 0, 0, 1}, .destination = {192, 0, 2, 3}},
