@@ -28910,6 +28910,9 @@ inline constexpr bool goes_by_its_packets<attachment_group<Attachment>> = goes_b
 // What a loop takes packets from.
 template <class T>
 concept pollable = receiving_device<T> || pulled_source<T>;
+// What is given to a loop by mistake: a source without its path, or a table or timers without `attach`.
+template <class T>
+concept unattached = pollable<T> || requires(T& t) { attach(t); };
 }  // namespace detail
 
 /// Joins a source - a receiving device, or a queue - to the pipeline that its packets go through, `Burst` at a time. A
@@ -28980,6 +28983,9 @@ class stoppable {
 /// Polls its attachments in turn until all are done or `stop()` is called. One thread runs it.
 template <clock Clock, class... Attachments>
 class loop : public stoppable {
+  static_assert(!(detail::unattached<Attachments> || ...),
+                "runnel: a loop needs attachments: loop work{time, attach(in, path), attach(connections)}");
+
  public:
   /// Refers to the clock, which must outlive it; takes over the attachments. A clock that loops sleep by (a `sleeper`,
   /// as `real_clock` is) has one loop at a time.
@@ -29074,7 +29080,7 @@ class loop : public stoppable {
 
 /// Runs attachments until all their sources are done, by a clock of the user's.
 template <clock Clock, class... Attachments>
-  requires(!(detail::pollable<Attachments> || ...))
+  requires(!(detail::unattached<Attachments> || ...))
 void run(Clock& time, Attachments... attachments) noexcept {
   loop<Clock, Attachments...>{time, std::move(attachments)...}.run();
 }
@@ -29082,7 +29088,7 @@ void run(Clock& time, Attachments... attachments) noexcept {
 /// device in the network needs a clock that goes on when nothing comes; one whose kind is only known at run time is
 /// let through, and then connections and neighbours grow older with packets only.
 template <class... Attachments>
-  requires(!(clock<Attachments> || ...) && !(detail::pollable<Attachments> || ...))
+  requires(!(clock<Attachments> || ...) && !(detail::unattached<Attachments> || ...))
 void run(Attachments... attachments) noexcept {
   static_assert(
       (detail::goes_by_its_packets<Attachments> && ...),
@@ -29093,11 +29099,11 @@ void run(Attachments... attachments) noexcept {
 }
 /// An error that says what is missing: `run(in, path)` is `run(attach(in, path))`.
 template <class... Things>
-  requires(detail::pollable<std::remove_cvref_t<Things>> || ...)
+  requires(detail::unattached<std::remove_cvref_t<Things>> || ...)
 void run(Things&&...) noexcept {
   static_assert(sizeof...(Things) == 0,
                 "runnel: run() needs attachments: run(attach(in, path)), run(time, "
-                "attach(in, path))");
+                "attach(in, path), attach(connections))");
 }
 
 }  // namespace runnel
@@ -42248,7 +42254,7 @@ struct fragment_stage : stage_defaults {
 //     advertiser.start(time.now());
 //
 //     auto path = parse() | answer_neighbours(neighbours) | hear_routers(advertiser) | ...;
-//     run(time, attach(lan, path), attach(advertiser), attach(neighbours.get(), transmit(lan)));
+//     run(time, attach(lan, path), attach(advertiser), attach(neighbours, transmit(lan)));
 //
 // Messages leave by the neighbour table of the link, from this host's link-local address there; without one that is
 // used they wait for it. They go to all hosts, also when one has asked: so a flood of questions changes nothing but
@@ -42583,7 +42589,7 @@ class bounded_list {
 //     discovery.start(time.now());
 //
 //     auto path = parse() | answer_neighbours(neighbours) | hear_routers(discovery) | ...;
-//     run(time, attach(wan, path), attach(discovery), attach(neighbours.get(), transmit(wan)));
+//     run(time, attach(wan, path), attach(discovery), attach(neighbours, transmit(wan)));
 //
 // Addresses and prefixes of the link go into the interface of the neighbour table, its MTU too; addresses are probed
 // first, and end by their lifetimes. Routes are the user's: `changed` is called when `router()` or `prefixes()` are
@@ -43237,7 +43243,7 @@ namespace runnel {
 //
 //     auto in  = parse() | answer_neighbours(neighbours) | ...;                    // from wan
 //     auto out = parse() | route(routes).on<forward>(resolve(neighbours, routes) | transmit(wan)) ...;
-//     run(time, attach(wan, in), attach(lan, out), attach(neighbours.get(), transmit(wan)));
+//     run(time, attach(wan, in), attach(lan, out), attach(neighbours, transmit(wan)));
 //
 // The third attachment sends questions, answers, and the packets that have waited for them.
 #ifndef RUNNEL_IP_RESOLVE_HPP

@@ -181,6 +181,9 @@ inline constexpr bool goes_by_its_packets<attachment_group<Attachment>> = goes_b
 // What a loop takes packets from.
 template <class T>
 concept pollable = receiving_device<T> || pulled_source<T>;
+// What is given to a loop by mistake: a source without its path, or a table or timers without `attach`.
+template <class T>
+concept unattached = pollable<T> || requires(T& t) { attach(t); };
 }  // namespace detail
 
 /// Joins a source - a receiving device, or a queue - to the pipeline that its packets go through, `Burst` at a time. A
@@ -251,6 +254,9 @@ class stoppable {
 /// Polls its attachments in turn until all are done or `stop()` is called. One thread runs it.
 template <clock Clock, class... Attachments>
 class loop : public stoppable {
+  static_assert(!(detail::unattached<Attachments> || ...),
+                "runnel: a loop needs attachments: loop work{time, attach(in, path), attach(connections)}");
+
  public:
   /// Refers to the clock, which must outlive it; takes over the attachments. A clock that loops sleep by (a `sleeper`,
   /// as `real_clock` is) has one loop at a time.
@@ -345,7 +351,7 @@ class loop : public stoppable {
 
 /// Runs attachments until all their sources are done, by a clock of the user's.
 template <clock Clock, class... Attachments>
-  requires(!(detail::pollable<Attachments> || ...))
+  requires(!(detail::unattached<Attachments> || ...))
 void run(Clock& time, Attachments... attachments) noexcept {
   loop<Clock, Attachments...>{time, std::move(attachments)...}.run();
 }
@@ -353,7 +359,7 @@ void run(Clock& time, Attachments... attachments) noexcept {
 /// device in the network needs a clock that goes on when nothing comes; one whose kind is only known at run time is
 /// let through, and then connections and neighbours grow older with packets only.
 template <class... Attachments>
-  requires(!(clock<Attachments> || ...) && !(detail::pollable<Attachments> || ...))
+  requires(!(clock<Attachments> || ...) && !(detail::unattached<Attachments> || ...))
 void run(Attachments... attachments) noexcept {
   static_assert(
       (detail::goes_by_its_packets<Attachments> && ...),
@@ -364,11 +370,11 @@ void run(Attachments... attachments) noexcept {
 }
 /// An error that says what is missing: `run(in, path)` is `run(attach(in, path))`.
 template <class... Things>
-  requires(detail::pollable<std::remove_cvref_t<Things>> || ...)
+  requires(detail::unattached<std::remove_cvref_t<Things>> || ...)
 void run(Things&&...) noexcept {
   static_assert(sizeof...(Things) == 0,
                 "runnel: run() needs attachments: run(attach(in, path)), run(time, "
-                "attach(in, path))");
+                "attach(in, path), attach(connections))");
 }
 
 }  // namespace runnel

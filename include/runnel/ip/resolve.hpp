@@ -7,7 +7,7 @@
 //
 //     auto in  = parse() | answer_neighbours(neighbours) | ...;                    // from wan
 //     auto out = parse() | route(routes).on<forward>(resolve(neighbours, routes) | transmit(wan)) ...;
-//     run(time, attach(wan, in), attach(lan, out), attach(neighbours.get(), transmit(wan)));
+//     run(time, attach(wan, in), attach(lan, out), attach(neighbours, transmit(wan)));
 //
 // The third attachment sends questions, answers, and the packets that have waited for them.
 #ifndef RUNNEL_IP_RESOLVE_HPP

@@ -7,7 +7,7 @@
 //     advertiser.start(time.now());
 //
 //     auto path = parse() | answer_neighbours(neighbours) | hear_routers(advertiser) | ...;
-//     run(time, attach(lan, path), attach(advertiser), attach(neighbours.get(), transmit(lan)));
+//     run(time, attach(lan, path), attach(advertiser), attach(neighbours, transmit(lan)));
 //
 // Messages leave by the neighbour table of the link, from this host's link-local address there; without one that is
 // used they wait for it. They go to all hosts, also when one has asked: so a flood of questions changes nothing but

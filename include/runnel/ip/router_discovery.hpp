@@ -6,7 +6,7 @@
 //     discovery.start(time.now());
 //
 //     auto path = parse() | answer_neighbours(neighbours) | hear_routers(discovery) | ...;
-//     run(time, attach(wan, path), attach(discovery), attach(neighbours.get(), transmit(wan)));
+//     run(time, attach(wan, path), attach(discovery), attach(neighbours, transmit(wan)));
 //
 // Addresses and prefixes of the link go into the interface of the neighbour table, its MTU too; addresses are probed
 // first, and end by their lifetimes. Routes are the user's: `changed` is called when `router()` or `prefixes()` are
