@@ -10,6 +10,7 @@
 #ifndef RUNNEL_FLOW_LOOP_HPP
 #define RUNNEL_FLOW_LOOP_HPP
 
+#include <concepts>     // move_constructible
 #include <cstddef>      // size_t
 #include <cstdint>      // uint64_t
 #include <type_traits>  // remove_reference_t
@@ -181,9 +182,10 @@ inline constexpr bool goes_by_its_packets<attachment_group<Attachment>> = goes_b
 // What a loop takes packets from.
 template <class T>
 concept pollable = receiving_device<T> || pulled_source<T>;
-// What is given to a loop by mistake: a source without its path, or a table or timers without `attach`.
+// What is given to a loop by mistake: a source without its path, or a table or timers, which stay where they are,
+// without `attach`.
 template <class T>
-concept unattached = pollable<T> || requires(T& t) { attach(t); };
+concept unattached = pollable<T> || (!std::move_constructible<T> && requires(T& t) { attach(t); });
 }  // namespace detail
 
 /// Joins a source - a receiving device, or a queue - to the pipeline that its packets go through, `Burst` at a time. A
