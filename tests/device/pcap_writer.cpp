@@ -279,7 +279,8 @@ TEST_CASE("a partial checksum is complete in the capture, and stays partial in t
 TEST_CASE("what cannot be created says why") {
   const auto refused = pcap_writer::open("/nonexistent/out.pcapng");
   REQUIRE_FALSE(refused);
-  CHECK(mentions(refused.error().message(), "pcap: create /nonexistent/out.pcapng: No such file or directory"));
+  CHECK(mentions(refused.error().message(),
+                 "pcap: create /nonexistent/out.pcapng: No such file or directory: make the folder first"));
   const auto directory = pcap_writer::open("/tmp");
   REQUIRE_FALSE(directory);
   CHECK(directory.error().number() == EISDIR);

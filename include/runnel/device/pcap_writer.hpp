@@ -26,7 +26,7 @@
 
 #if defined(__unix__) || defined(__APPLE__)
 
-#include <errno.h>     // errno, EINTR, EAGAIN
+#include <errno.h>     // errno, EINTR, EAGAIN, ENOENT
 #include <fcntl.h>     // open
 #include <poll.h>      // poll
 #include <sys/stat.h>  // fstat
@@ -50,8 +50,10 @@ class pcap_writer {
     while (fd < 0 && errno == EINTR);
     if (fd < 0) {
       const int number = errno;
+      const char* const otherwise =
+          number == ENOENT ? "make the folder first" : "give a path that may be written, or - for standard output";
       return error("pcap", "create", detail::short_name(path).c_str(), ::strerror(number),
-                   detail::opening_advice(number, "give a path that may be written, or - for standard output"), number);
+                   detail::opening_advice(number, otherwise), number);
     }
     return start({fd, true}, path, options);
   }
