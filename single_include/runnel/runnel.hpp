@@ -14452,10 +14452,10 @@ struct af_xdp_options {
 
 /// What came to pass on a device since it was opened. What the kernel counts is of all its queues together.
 struct af_xdp_statistics {
-  std::uint64_t received = 0;           ///< packets handed out
-  std::uint64_t received_bytes = 0;     ///< their bytes
-  std::uint64_t gathered = 0;           ///< of these, jumbo frames that were copied to one slot
-  std::uint64_t too_long = 0;           ///< packets that came and were longer than a slot: dropped
+  std::uint64_t received = 0;        ///< packets handed out
+  std::uint64_t received_bytes = 0;  ///< their bytes
+  std::uint64_t gathered = 0;        ///< of these, jumbo frames that were copied to one slot
+  std::uint64_t too_long = 0;        ///< packets that came and were longer than a slot: dropped
   /// Packets put on transmit rings. What the driver drops behind them the interface counts (`ip -s link`, TX dropped):
   /// a veth does when the other end is too slow, and has an XDP program.
   std::uint64_t transmitted = 0;
@@ -15716,8 +15716,8 @@ struct [[nodiscard]] verdict {
   drop_reason reason = drop_reason::none;  ///< why, for `drop` and `aborted`
   std::uint16_t port = 0;                  ///< which device, for `redirect`
 
-  /// A drop with its cause: `return drop(drop_reason::blocklist);` Nothing else has one (RUNNEL_ASSERT). A member of all
-  /// verdicts, so that they are of one type: a lambda may return `drop` in one place, and `pass` in another.
+  /// A drop with its cause: `return drop(drop_reason::blocklist);` Nothing else has one (RUNNEL_ASSERT). A member of
+  /// all verdicts, so that they are of one type: a lambda may return `drop` in one place, and `pass` in another.
   constexpr verdict operator()(drop_reason why) const noexcept {
     RUNNEL_ASSERT(code == verdict_code::drop && "only a drop has a cause");
     return {verdict_code::drop, why, 0};
@@ -43044,8 +43044,8 @@ struct hear_routers_stage : stage_defaults {
 // ==== runnel/ip/interface_outputs.hpp ================================================================================
 // The devices of a router as one that takes packets: each packet goes out by the interface of its next hop.
 //
-//     device::af_packet* const devices[] = {nullptr, &*eth0, &*eth1};  // by the numbers of packet::iif(), next_hop::oif
-//     interface_outputs out{devices};
+//     device::af_packet* const devices[] = {nullptr, &*eth0, &*eth1};  // by the numbers of packet::iif(),
+//     next_hop::oif interface_outputs out{devices};
 //
 //     auto output  = as_pipeline(confirm(connections) | resolve(tables, 3, routes) | transmit(out));
 //     auto answers = as_pipeline(transmit(out));  // what answer_echo() and reject() made: back to where it came from

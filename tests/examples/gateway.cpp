@@ -354,8 +354,10 @@ TEST_CASE("gateway: a reload changes rules, routes and addresses, or nothing") {
 TEST_CASE("gateway: connections that were translated to an address end with that, all others outlive a reload") {
   const auto made = [](const std::string& wan, gateway::configuration& c) {
     REQUIRE(read_configuration("interface lan { device \"null:\" address 10.0.0.1/24 }\n"
-                               "interface wan { device \"null:\" address " + wan + " }\n"
-                               "limits { connections 10 }",
+                               "interface wan { device \"null:\" address " +
+                                   wan +
+                                   " }\n"
+                                   "limits { connections 10 }",
                                &c) == "ok");
     return loaded_rules(c);
   };
@@ -389,11 +391,10 @@ TEST_CASE("gateway: connections that were translated to an address end with that
 
 TEST_CASE("gateway: a rule counts as many connections as there can be") {
   gateway::configuration c;
-  REQUIRE(read_configuration(two_networks +
-                                 "limits { connections 70000 }\n"
-                                 "table inet t { chain f { type filter hook forward priority 0;\n"
-                                 "  udp dport 53 counter accept\n"
-                                 "  ct count over 69000 drop } }",
+  REQUIRE(read_configuration(two_networks + "limits { connections 70000 }\n"
+                                            "table inet t { chain f { type filter hook forward priority 0;\n"
+                                            "  udp dport 53 counter accept\n"
+                                            "  ct count over 69000 drop } }",
                              &c) == "ok");
   const auto rules = loaded_rules(c);
   struct record {

@@ -30,7 +30,8 @@ TEST_CASE("packets go out by the interface of their next hop, those of one inter
   fixture t;
   constexpr auto near = addr4("10.0.0.5"), far = addr4("192.0.2.5");
   t.to(1, near), t.to(2, far), t.to(3, near), t.to(4, near), t.to(5, far);
-  run(attach(t.source, parse() | route(t.routes).on<forward>(transmit(t.out)).on<local>(discard).on<no_route>(discard)));
+  run(attach(t.source,
+             parse() | route(t.routes).on<forward>(transmit(t.out)).on<local>(discard).on<no_route>(discard)));
   CHECK(t.to_lan.sent == "1 3 4");
   CHECK(t.to_wan.sent == "2 5");
   CHECK(t.out.lost() == 0);
@@ -41,9 +42,8 @@ TEST_CASE("an answer, which has no next hop, goes back by the interface that it 
   t.to(1, addr4("10.0.0.254"));
   t.to(2, addr4("10.0.0.254"));
   REQUIRE(t.routes.insert(net("10.0.0.254/32"), next_hop::of(route_type::local)));
-  run(attach(t.source, [](packet& p) { p.iif(wan); } | parse() | route(t.routes).on<local>(transmit(t.out))
-                                                                                .on<forward>(discard)
-                                                                                .on<no_route>(discard)));
+  run(attach(t.source, [](packet& p) { p.iif(wan); } | parse() |
+                           route(t.routes).on<local>(transmit(t.out)).on<forward>(discard).on<no_route>(discard)));
   CHECK(t.to_wan.sent == "1 2");
   CHECK(t.to_lan.sent == "");
 }

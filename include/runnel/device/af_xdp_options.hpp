@@ -99,10 +99,10 @@ struct af_xdp_options {
 
 /// What came to pass on a device since it was opened. What the kernel counts is of all its queues together.
 struct af_xdp_statistics {
-  std::uint64_t received = 0;           ///< packets handed out
-  std::uint64_t received_bytes = 0;     ///< their bytes
-  std::uint64_t gathered = 0;           ///< of these, jumbo frames that were copied to one slot
-  std::uint64_t too_long = 0;           ///< packets that came and were longer than a slot: dropped
+  std::uint64_t received = 0;        ///< packets handed out
+  std::uint64_t received_bytes = 0;  ///< their bytes
+  std::uint64_t gathered = 0;        ///< of these, jumbo frames that were copied to one slot
+  std::uint64_t too_long = 0;        ///< packets that came and were longer than a slot: dropped
   /// Packets put on transmit rings. What the driver drops behind them the interface counts (`ip -s link`, TX dropped):
   /// a veth does when the other end is too slow, and has an XDP program.
   std::uint64_t transmitted = 0;

@@ -33,8 +33,8 @@ struct [[nodiscard]] verdict {
   drop_reason reason = drop_reason::none;  ///< why, for `drop` and `aborted`
   std::uint16_t port = 0;                  ///< which device, for `redirect`
 
-  /// A drop with its cause: `return drop(drop_reason::blocklist);` Nothing else has one (RUNNEL_ASSERT). A member of all
-  /// verdicts, so that they are of one type: a lambda may return `drop` in one place, and `pass` in another.
+  /// A drop with its cause: `return drop(drop_reason::blocklist);` Nothing else has one (RUNNEL_ASSERT). A member of
+  /// all verdicts, so that they are of one type: a lambda may return `drop` in one place, and `pass` in another.
   constexpr verdict operator()(drop_reason why) const noexcept {
     RUNNEL_ASSERT(code == verdict_code::drop && "only a drop has a cause");
     return {verdict_code::drop, why, 0};
