@@ -276,39 +276,16 @@ void report(device::any_device& device, const port_counters& c, std::size_t stat
   std::printf("%s\n", line.c_str());
 }
 
-// Has the switch forget who is silent, every ten seconds.
-template <class Switch>
-class ageing {
- public:
-  ageing(Switch& of, timer_wheel& timers, instant now) : of_(of), timers_(timers) { again(now); }
-
- private:
-  void run(instant now) { of_.age(now), again(now); }
-  void again(instant now) { timers_.schedule(next_, now + seconds(10)); }
-
-  Switch& of_;
-  timer_wheel& timers_;
-  timer next_ = timer::calling<&ageing::run>(*this);
-};
-
 // Says which interfaces are down, at first and whenever one goes down or comes up again, and which device has failed,
 // as when its interface was deleted. What is no interface, a capture, is not asked whether it is up, and neither is one
 // that goes to another namespace.
 class watch {
  public:
-  watch(const std::vector<device::any_device*>& ports, timer_wheel& timers, instant now)
-      : timers_(timers), working_(ports) {
+  explicit watch(const std::vector<device::any_device*>& ports) : working_(ports) {
     for (device::any_device* port : ports)
       if (auto found = device::network_interface::open(port->name())) seen_.push_back({std::move(*found), true});
-    run(now);
   }
-
- private:
-  struct interface {
-    device::network_interface settings;
-    bool up;
-  };
-  void run(instant now) {
+  void look() {
     for (interface& i : seen_) {
       const auto status = i.settings.status();
       if (!status || status->up == i.up) continue;
@@ -321,13 +298,15 @@ class watch {
       if (port->failure() != nullptr) std::fprintf(stderr, "bridge: %s\n", port->failure()->message());
       return port->failure() != nullptr;
     });
-    timers_.schedule(next_, now + seconds(1));
   }
 
-  timer_wheel& timers_;
+ private:
+  struct interface {
+    device::network_interface settings;
+    bool up;
+  };
   std::vector<device::any_device*> working_;
   std::vector<interface> seen_;
-  timer next_ = timer::calling<&watch::run>(*this);
 };
 
 stoppable* running = nullptr;
@@ -361,13 +340,13 @@ int main(int argc, char** argv) {
   for (std::uint32_t i = 0; i < devices.size(); ++i) inputs.push_back(attach(devices[i], bridge.path(i)));
 
   real_clock time;
-  timer_wheel timers(milliseconds(1), time.now());
-  const ageing forget_the_silent(bridge, timers, time.now());
-  loop work{time, attach_all(inputs), attach(timers)};
+  watch interfaces(ports);
+  loop work{time, attach_all(inputs), every(seconds(10), [&](instant now) { bridge.age(now); }),
+            every(seconds(1), [&] { interfaces.look(); })};
   running = &work;
   for (const int s : {SIGINT, SIGTERM}) std::signal(s, [](int) { running->stop(); });
   std::printf("forwarding between %zu ports; Ctrl-C ends it\n", devices.size());
-  const watch interfaces(ports, timers, time.now());
+  interfaces.look();
   std::fflush(stdout);
   work.run();
 

@@ -110,16 +110,8 @@ class time_of_day {
 class sniffer {
  public:
   sniffer(device::any_device& nic, std::optional<device::network_interface> its, std::optional<pcap_writer> out,
-          std::uint64_t count, bool patient, timer_wheel& timers, instant now)
-      : nic_(nic),
-        interface_(std::move(its)),
-        out_(std::move(out)),
-        left_(count),
-        lines_(patient),
-        timers_(timers),
-        told_(now - seconds(1)) {
-    timers_.schedule(next_look_, now);
-  }
+          std::uint64_t count, bool patient)
+      : nic_(nic), interface_(std::move(its)), out_(std::move(out)), left_(count), lines_(patient) {}
 
   // Counts a packet, and shows or writes it when it matches. False when it is to be the last one.
   bool see(const frame& f, const subject& s, bool matches) {
@@ -129,6 +121,13 @@ class sniffer {
     if (out_) out_->write(f);
     else show(f, s);
     return --left_ != 0 && !nobody_takes_it();
+  }
+  void show_some() { lines_.show_some(); }
+  // What is not in the file yet, and how it goes.
+  void look_after() {
+    if (interface_) look_at(*interface_);
+    if (out_) out_->flush();
+    if (out_ && terminal_) report("\r", "");
   }
   // Null when all is written.
   const error* finish() {
@@ -150,16 +149,6 @@ class sniffer {
     const char* const name = its.name();
     if (up_) std::fprintf(stderr, "%s is up\n", name);
     else std::fprintf(stderr, "%s is down, and nothing comes before it is up: ip link set %s up\n", name, name);
-  }
-  // Every 50 ms: what was not shown yet; every second: what is not in the file yet, and how it goes.
-  void look_after(instant now) {
-    timers_.schedule(next_look_, now + milliseconds(50));
-    lines_.show_some();
-    if (now - told_ < seconds(1)) return;
-    told_ = now;
-    if (interface_) look_at(*interface_);
-    if (out_) out_->flush();
-    if (out_ && terminal_) report("\r", "");
   }
   void show(const frame& f, const subject& s) {
     text<1024> line;
@@ -186,9 +175,6 @@ class sniffer {
   std::optional<error> unshown_;
   time_of_day time_;
   const bool terminal_ = ::isatty(2) == 1;
-  timer_wheel& timers_;
-  instant told_;
-  timer next_look_ = timer::calling<&sniffer::look_after>(*this);
 };
 
 // ---- what a person asks for
@@ -261,19 +247,20 @@ int main(int argc, char** argv) {
   }
 
   real_clock time;
-  timer_wheel timers(milliseconds(1), time.now());
   std::optional<device::network_interface> its;
   if (asked.is_interface())
     if (auto found = device::network_interface::open(nic->name())) its.emplace(std::move(*found));
-  static sniffer sniff(*nic, std::move(its), std::move(out), asked.count, asked.reads_capture(), timers, time.now());
+  static sniffer sniff(*nic, std::move(its), std::move(out), asked.count, asked.reads_capture());
   auto path = xdp([&](frame& f, const subject& s) {
                 if (!sniff.see(f, s, wanted(s))) running->stop();
               }) |
               discard;
-  loop work{time, attach(*nic, path), attach(timers)};
+  loop work{time, attach(*nic, path), every(milliseconds(50), [] { sniff.show_some(); }),
+            every(seconds(1), [] { sniff.look_after(); })};
   running = &work;
   for (const int s : {SIGINT, SIGTERM}) std::signal(s, [](int) { running->stop(); });
   std::fprintf(stderr, "sniffing at %s; Ctrl-C ends it\n", asked.device);
+  sniff.look_after();
   work.run();
 
   // What matched is written whatever happened; a capture that was cut off, or an interface that is gone, is a failure.

@@ -23687,10 +23687,10 @@ class pcap_writer {
     while (fd < 0 && errno == EINTR);
     if (fd < 0) {
       const int number = errno;
-      const char* const otherwise =
+      const char* const advice =
           number == ENOENT ? "make the folder first" : "give a path that may be written, or - for standard output";
       return error("pcap", "create", detail::short_name(path).c_str(), ::strerror(number),
-                   detail::opening_advice(number, otherwise), number);
+                   detail::opening_advice(number, advice), number);
     }
     return start({fd, true}, path, options);
   }
