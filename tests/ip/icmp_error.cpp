@@ -285,11 +285,6 @@ TEST_CASE("RFC 4443 2.4 (e): about these no error is sent") {
   const octets later = join({{17, 0, 0, 8, 0, 0, 0, 9}, counting(16)});
   CHECK(t.refused(join({link6(), datagram6({.next = 44}, first)})) == drop_reason::none);
   CHECK(t.refused(join({link6(), datagram6({.next = 44}, later)})) == drop_reason::unanswerable);
-  // But each is told that it is too big (3.2), unless it may be of an error.
-  const octets of_icmp = join({{58, 0, 0, 8, 0, 0, 0, 9}, counting(16)});
-  const icmp_error too_big{icmpv6::packet_too_big, 1280};
-  CHECK(t.refused(join({link6(), datagram6({.next = 44}, later)}), too_big) == drop_reason::none);
-  CHECK(t.refused(join({link6(), datagram6({.next = 44}, of_icmp)}), too_big) == drop_reason::unanswerable);
   CHECK(t.refused(join({link6(), datagram6({}, plain)}), icmp::redirect::host) == drop_reason::unanswerable);
 }
 

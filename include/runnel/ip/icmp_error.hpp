@@ -93,9 +93,7 @@ namespace detail {
     return false;
   ipv6_extensions chain{ip};
   while (chain) chain.next();
-  // About a later fragment none says more than about the first, but that it is too long, which that one need not be.
-  const bool later = found.layers().has(protocol::fragment) && !found.layers().has(protocol::transport);
-  if (later && k != icmpv6::packet_too_big) return false;
+  if (found.layers().has(protocol::fragment) && !found.layers().has(protocol::transport)) return false;
   if (chain.protocol() != icmpv6_header::ip_protocol) return true;
   if (!found.has<icmpv6>()) return false;
   const icmpv6 message = found.get<icmpv6>();
@@ -195,8 +193,7 @@ template <class Outer, class Message>
 /// of this host that it was sent to, else that of the interface; precedence is 6; an Ethernet header is turned round
 /// and keeps its VLAN tags. `pass`, and the packet is the error; or a drop, and its headers are as they were:
 /// - `unanswerable` when none may be sent: about an ICMP error or redirect, a packet to many (on the link too), a later
-///   fragment (IPv6: but that it is too big), a sender that is not one host; or when this host has no address there,
-///   or the kind is no error;
+///   fragment, a sender that is not one host; or when this host has no address there, or the kind is no error;
 /// - `ip_checksum` about an IPv4 header with a wrong one (RFC 1812 §4.3.2.7);
 /// - `icmp_rate` when the sender's limit is used up;
 /// - `no_packet` when it has to be copied, being shared, chained or lent, and the pool has no slot left.
