@@ -4,15 +4,15 @@
 //
 // A list for each rule or element knows the records of its connections, in whichever table, up to the limit: those are
 // within it, whatever comes later; another one is over, and may come in when one of them has ended. Nobody tells when a
-// connection ends: a few of a list are looked at whenever one is added, all of it before one is over, unless that was
-// done a moment ago, and those that are over leave it. As in the kernel these are also TCP connections that are closed,
-// and those whose first packet did not get through behind the rule. A bit in the record of a connection says that it is
-// counted. It is not set in one that has just begun, so that a record that was given to another connection is found
-// out: at the latest when that one is counted too.
+// connection ends: a few of a list are looked at whenever one is added, more before one is over, and those that are
+// over leave it. As in the kernel these are also TCP connections that are closed, and those whose first packet did not
+// get through behind the rule. A bit in the record of a connection says that it is counted. It is not set in one that
+// has just begun, so that a record that was given to another connection is found out: at the latest when that one is
+// counted too.
 //
-// Times are milliseconds of the clock, or so: within one, what is unconfirmed may be confirmed yet. A list of which
-// nothing is over is looked at again after as many as it takes to look at 64 in each: who sends without end costs no
-// more than that, and waits a second at a limit of 60000 for what the few find at once where many come.
+// Times are milliseconds of the clock, or so: within one, what is unconfirmed may be confirmed yet. Of a list at its
+// limit 64 are looked at for each that has gone by since the last time, and at most all, in turn: so a limit of some
+// hundred is exact, and who sends beginnings without end at one of 60000 does not have all of them read for each.
 #ifndef RUNNEL_HOOK_TABLE_COUNTS_HPP
 #define RUNNEL_HOOK_TABLE_COUNTS_HPP
 
@@ -58,9 +58,11 @@ class table_counts {
       return answer::within;
     }
     refresh(list, when);
-    if (list.count >= most && when - list.looked_at > list.count / looks_a_time) {
-      for (std::uint32_t left = list.count; left != 0 && list.count >= most; --left) look_at_first(list, when);
-      if (list.count >= most) list.looked_at = when;
+    if (list.count >= most) {
+      const std::uint64_t may = std::uint64_t{looks_a_time} * (when - list.looked_at);
+      list.looked_at = when;
+      for (std::uint64_t left = may < list.count ? may : list.count; left != 0 && list.count >= most; --left)
+        look_at_first(list, when);
     }
     if (list.count >= most) return answer::over;
     const std::uint32_t at = take(when);

@@ -40,7 +40,7 @@ struct table_element {
 // Connections that are counted together, by their places among all that are: see table_counts.hpp.
 struct counted_list {
   std::uint32_t first = 0, last = 0, count = 0;
-  std::uint32_t looked_at = 0;  // when none of them was over, the last time
+  std::uint32_t looked_at = 0;  // the last time when they were as many as may be
 };
 // What an element has beside its values.
 struct element_state {
