@@ -103,6 +103,7 @@ struct resolve_stage : stage_defaults {
       return table->send_to(hop->gateway, p, c.now);
     }
     const ipv6_address to = v4 ? mapped(found.get<ipv4>().destination()) : found.get<ipv6>().destination();
+    if (!v4 && is_mapped(to)) return drop(drop_reason::neighbour_failed);  // IPv4 neighbours are ARP's
     if (!begin_frame(p, table->link().mac, type)) [[unlikely]]
       return drop(drop_reason::no_packet);
     if (const verdict v = send_to_many(*table, to, p); v.code != verdict_code::stolen) return v;

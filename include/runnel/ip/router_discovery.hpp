@@ -205,7 +205,7 @@ class router_discovery {
     const auto said = m.link_address(ndp_option::target_link_address);
     if (said && said->is_multicast()) return drop_reason::neighbour_malformed;
     if (neighbours_->link().addresses.contains(m.target())) return drop_reason::neighbour_malformed;
-    if (is_mapped(m.target())) return drop_reason::neighbour_malformed;  // IPv4 neighbours are ARP's
+    if (is_mapped(m.target()) || is_mapped(m.destination())) return drop_reason::neighbour_malformed;
     ++statistics_.redirects;
     if (said) neighbours_->learn(m.target(), *said, true, now);
     if (m.target() != m.destination()) neighbours_->set_router(m.target(), true);
