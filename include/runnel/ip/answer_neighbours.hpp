@@ -181,7 +181,8 @@ struct answer_neighbours_stage : stage_defaults {
 
 /// Takes ARP messages, and IPv6 neighbour solicitations and advertisements that are for all or for this host, and lets
 /// everything else pass. What they say goes into the table: a neighbour is added when it asks for an own address from
-/// an address of the link, else only what is there is changed (`accept_untracked` for more). Answers for own addresses,
+/// an address of the link and more than a quarter of the table is free, else only what is there is changed
+/// (`accept_untracked` for more). Answers for own addresses,
 /// and for those of `proxies`, come out where the table is attached. Drops what RFC 4861 §7.1, RFC 826 and RFC 1812
 /// §3.3.2 refuse (`arp_malformed`, `neighbour_malformed`, `icmp_checksum`). A solicitation without the sender's
 /// link-layer address is answered to where its frame came from. Needs `parse()` before it; refers to the table, which

@@ -133,6 +133,7 @@ class fragment_table : public detail::fragment_store {
   [[nodiscard, gnu::noinline]] drop_reason own(const datagram& g, const detail::fragment_place& f,
                                                packet& p) const noexcept {
     if (!p.keep()) return drop_reason::no_packet;
+    if (&p.home() == memory_) p.come_home();
     pool* const to = g.home != nullptr ? g.home : p.is_away() ? memory_ : nullptr;
     if (to != nullptr && to != &p.home()) {
       // Only its own thread takes slots from a pool.

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // The devices of a router as one that takes packets: each packet goes out by the interface of its next hop.
 //
-//     device::af_packet* const devices[] = {nullptr, &*eth0, &*eth1};  // by the numbers of packet::iif(),
-//     next_hop::oif interface_outputs out{devices};
+//     device::af_packet* const devices[] = {nullptr, &*eth0, &*eth1};  // by packet::iif() and next_hop::oif
+//     interface_outputs out{devices};
 //
 //     auto output  = as_pipeline(confirm(connections) | resolve(tables, 3, routes) | transmit(out));
 //     auto answers = as_pipeline(transmit(out));  // what answer_echo() and reject() made: back to where it came from

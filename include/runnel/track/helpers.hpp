@@ -258,7 +258,7 @@ struct tftp_stage {
 }
 /// The same for TFTP, whose server answers from a port of its own. One packet asks: stands behind what may drop it, so
 /// that only those that go through take room. Where addresses are translated that is behind `nat<postrouting>`, and the
-/// answer is led back to who has asked.
+/// answer is led back to who has asked; `port` is the server's own then.
 [[nodiscard]] constexpr detail::tftp_stage tftp_helper(connection_table& connections,
                                                        std::uint16_t port = 69) noexcept {
   return {&connections, port};
