@@ -6,6 +6,10 @@
 #if defined(__linux__)
 
 #include <cstring>
+#include <optional>
+#include <utility>
+
+#include <runnel/device/tap.hpp>
 
 #include "device/own_namespace.hpp"
 #include "device/rename_interface.hpp"
@@ -77,6 +81,31 @@ TEST_CASE("an interface that is renamed is the same one, also for who has opened
   REQUIRE(wan0);
   CHECK(wan0->index() == lo->index());
   CHECK_FALSE(network_interface::open("lo"));
+  const auto by_number = network_interface::open_for("test", "lo", lo->index());
+  REQUIRE(by_number);
+  CHECK(by_number->status()->mtu == 1400);
+}
+
+TEST_CASE("an interface that was deleted is gone, though another one has its name") {
+  const own_namespace inside;
+  if (!inside) return;
+  std::optional<network_interface> first;
+  {
+    const auto tap = device::tap::open("tap0");
+    if (!tap) {
+      MESSAGE("skipped: ", doctest::String(tap.error().message()));
+      return;
+    }
+    auto found = network_interface::open("tap0");
+    REQUIRE(found);
+    first.emplace(std::move(*found));
+    REQUIRE(first->status());
+  }
+  const auto second = device::tap::open("tap0");
+  REQUIRE(second);
+  CHECK(!first->status());
+  CHECK(!first->set_mtu(1300));
+  CHECK(network_interface::open("tap0")->status()->mtu == 1500);
 }
 
 #endif

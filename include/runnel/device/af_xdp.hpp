@@ -84,7 +84,7 @@ class af_xdp {
   [[nodiscard]] static result<af_xdp, error> adopt(af_xdp_handles&& handles,
                                                    const af_xdp_options& options = {}) noexcept {
     const auto& n = handles.get();
-    auto found = network_interface::open_for("af_xdp", n.name);
+    auto found = network_interface::open_for("af_xdp", n.name, n.index);
     if (!found) return found.error();
     const auto status = found->status();
     if (!status) return status.error();
@@ -387,7 +387,7 @@ class af_xdp {
       sent += q.transmit(umem_, items + sent, end - sent, counts_);
       if (sent == end) continue;
       counts_.refused += n - sent;
-      if (q.waits_to_be_asked()) check(now);  // who only sends finds out here that it is gone
+      check(now);  // who only sends finds out here that it is gone
       break;
     }
     return sent;

@@ -26,9 +26,10 @@ class interrupt_deferral {
   interrupt_deferral& operator=(interrupt_deferral&& other) noexcept {
     if (this == &other) return *this;
     put_back();
-    ::memcpy(name_, other.name_, sizeof name_);
-    for (std::size_t i = 0; i < 2; ++i) before_[i] = other.before_[i];
-    other.forget();
+    for (std::size_t i = 0; i < 2; ++i) {
+      files_[i] = static_cast<file_handle&&>(other.files_[i]);
+      before_[i] = other.before_[i];
+    }
     return *this;
   }
   ~interrupt_deferral() { put_back(); }
@@ -36,54 +37,47 @@ class interrupt_deferral {
   /// 0 or the errno; nothing is changed then.
   [[nodiscard]] int set(const char* name, std::uint64_t defer_hard_irqs, std::uint64_t gro_flush_timeout) noexcept {
     const std::uint64_t wanted[] = {defer_hard_irqs, gro_flush_timeout};
-    std::uint64_t before[2] = {};
-    for (std::size_t i = 0; i < 2; ++i)
-      if (const int number = read(name, i, before[i]); number != 0) return number;
-    std::size_t i = 0;
-    int number = 0;
-    for (; i < 2 && number == 0; ++i) number = write(name, i, wanted[i]);
-    if (number != 0) {
-      while (i-- != 0) (void)write(name, i, before[i]);
-      return number;
+    interrupt_deferral made;
+    for (std::size_t i = 0; i < 2; ++i) {
+      text<96> path;
+      path << "/sys/class/net/" << name << (i == 0 ? "/napi_defer_hard_irqs" : "/gro_flush_timeout");
+      file_handle file(::open(path.c_str(), O_RDWR | O_CLOEXEC), true);
+      if (file.get() < 0) return errno;
+      if (const int number = read(file.get(), made.before_[i]); number != 0) return number;
+      if (const int number = write(file.get(), wanted[i]); number != 0)
+        return number;  // `made` puts the first one back
+      made.files_[i] = static_cast<file_handle&&>(file);
     }
-    text<sizeof name_> copy;
-    copy << name;
-    ::memcpy(name_, copy.c_str(), copy.size() + 1);
-    for (i = 0; i < 2; ++i) before_[i] = before[i];
+    *this = static_cast<interrupt_deferral&&>(made);
     return 0;
   }
   /// Leaves the interface as it is now.
-  void forget() noexcept { name_[0] = '\0'; }
+  void forget() noexcept {
+    for (file_handle& file : files_) (void)file.close();
+  }
 
  private:
-  static int open(const char* name, std::size_t which, int flags) noexcept {
-    text<96> path;
-    path << "/sys/class/net/" << name << (which == 0 ? "/napi_defer_hard_irqs" : "/gro_flush_timeout");
-    return ::open(path.c_str(), flags | O_CLOEXEC);
-  }
-  static int read(const char* name, std::size_t which, std::uint64_t& value) noexcept {
-    const file_handle file(open(name, which, O_RDONLY), true);
+  static int read(int file, std::uint64_t& value) noexcept {
     char digits[32];
-    const ::ssize_t n = file.get() < 0 ? -1 : ::read(file.get(), digits, sizeof digits);
+    const ::ssize_t n = ::pread(file, digits, sizeof digits, 0);
     if (n < 0) return errno;
     value = 0;
     for (::ssize_t i = 0; i < n && digits[i] >= '0' && digits[i] <= '9'; ++i)
       value = value * 10 + static_cast<std::uint64_t>(digits[i] - '0');
     return 0;
   }
-  static int write(const char* name, std::size_t which, std::uint64_t value) noexcept {
-    const file_handle file(open(name, which, O_WRONLY), true);
+  static int write(int file, std::uint64_t value) noexcept {
     text<32> digits;
     digits << value;
-    return file.get() < 0 || ::write(file.get(), digits.c_str(), digits.size()) < 0 ? errno : 0;
+    return ::pwrite(file, digits.c_str(), digits.size(), 0) < 0 ? errno : 0;
   }
   void put_back() noexcept {
-    if (name_[0] == '\0') return;
-    for (std::size_t i = 0; i < 2; ++i) (void)write(name_, i, before_[i]);
+    for (std::size_t i = 0; i < 2; ++i)
+      if (files_[i].get() >= 0) (void)write(files_[i].get(), before_[i]);
     forget();
   }
 
-  char name_[16] = {};  // empty: nothing was set
+  file_handle files_[2];  // open as long as something is set: the interface may get another name meanwhile
   std::uint64_t before_[2] = {};
 };
 

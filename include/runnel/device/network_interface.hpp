@@ -126,8 +126,9 @@ class network_interface {
     return open_for("network_interface", name);
   }
   /// The same in the name of another part of the library, which is what messages then begin with. `where` is not
-  /// copied: a literal.
-  [[nodiscard]] static result<network_interface, error> open_for(const char* where, const char* name) noexcept {
+  /// copied: a literal. With an `index`, the one that has this number, whatever it is called now.
+  [[nodiscard]] static result<network_interface, error> open_for(const char* where, const char* name,
+                                                                 int index = 0) noexcept {
     using namespace detail;
     // Of a family that each kernel has, and which answers more than others: netdevice(7) works by any socket.
     file_handle socket(sys::socket(sys::af_netlink, sys::sock_raw | sys::sock_cloexec, NETLINK_ROUTE), true);
@@ -137,6 +138,7 @@ class network_interface {
         return error(where, "open", short_name(name).c_str(), ::strerror(number), opening_advice(number, ""), number);
     }
     network_interface made(static_cast<file_handle&&>(socket), where, name);
+    made.index_ = index;
     sys::interface_request ask = made.request();
     // A name that is cut could be that of another interface.
     if (__builtin_strlen(name) >= interface_name_size || !made.ask(sys::siocgifindex, ask))
@@ -256,7 +258,9 @@ class network_interface {
   [[nodiscard]] detail::sys::interface_request request() const noexcept {
     detail::sys::interface_request r;
     r.value.number = index_;
-    if (index_ == 0 || !ask(detail::sys::siocgifname, r)) __builtin_memcpy(r.name, name_, sizeof name_);
+    // Of one that is gone the name stays empty, which no interface has.
+    if (index_ == 0) __builtin_memcpy(r.name, name_, sizeof name_);
+    else if (!ask(detail::sys::siocgifname, r)) r.name[0] = '\0';
     r.value = {};
     return r;
   }
