@@ -130,16 +130,16 @@ class af_packet {
   /// second and no other went, as one that is too long for the other end of a veth. Partial checksums and packets that
   /// stand for several segments are the kernel's or the interface's to complete and cut; with `bypass_qdisc` only the
   /// interface's, and lost where it cannot do that.
-  [[nodiscard]] std::size_t transmit(packet* packets, std::size_t n, instant now) noexcept {
-    const std::size_t done = sender_.send(packets, n, now);
+  [[nodiscard]] std::size_t transmit(packet* packets, std::size_t n, instant) noexcept {
+    const std::size_t done = sender_.send(packets, n);
     pool::release(packets, done);
     if (sender_.gone()) [[unlikely]]
       fail();
     return done;
   }
   /// The same for frames that came from this device or are from its pool.
-  [[nodiscard]] std::size_t transmit(const frame* frames, std::size_t n, instant now) noexcept {
-    const std::size_t done = sender_.send(frames, n, now);
+  [[nodiscard]] std::size_t transmit(const frame* frames, std::size_t n, instant) noexcept {
+    const std::size_t done = sender_.send(frames, n);
     memory().release(frames, done);
     if (sender_.gone()) [[unlikely]]
       fail();

@@ -20,6 +20,8 @@
 
 #if defined(__linux__)
 
+#include <time.h>  // clock_gettime
+
 namespace runnel::detail {
 
 /// What became of packets that were to be sent.
@@ -27,7 +29,7 @@ struct packet_sender_counters {
   std::uint64_t transmitted = 0;  ///< the kernel took them
   std::uint64_t refused = 0;      ///< left with the caller: the kernel or the interface had no room
   std::uint64_t while_down = 0;   ///< lost: the interface was down, or gone
-  std::uint64_t invalid = 0;      ///< lost: too long for the interface, too short, in too many pieces
+  std::uint64_t invalid = 0;      ///< lost: too long for the interface, too short, refused for a second
   std::uint64_t calls = 0;        ///< system calls for that
 };
 
@@ -57,7 +59,7 @@ class packet_sender {
   /// Sends packets or frames, in order from the first. Says how many are done with: sent, or lost and counted. The
   /// kernel holds none of them, and they are still the caller's to release.
   template <class Packet>
-  [[nodiscard]] std::size_t send(const Packet* packets, std::size_t n, instant now) noexcept {
+  [[nodiscard]] std::size_t send(const Packet* packets, std::size_t n) noexcept {
     std::size_t done = 0;
     told_down_ = false;
     dropped_ = false;
@@ -95,7 +97,7 @@ class packet_sender {
           ++done;
           break;
         case step::refused:
-          if (dropped_ && done == 0 && never_goes(now)) {
+          if (dropped_ && done == 0 && never_goes()) {
             ++count_.invalid;
             ++done;
             break;
@@ -173,8 +175,12 @@ class packet_sender {
     }
   }
   // A driver that drops what it can never send, as veth does with what is longer than the MTU at its other end, says
-  // the same as a full qdisc, which gets on at some time.
-  bool never_goes(instant now) noexcept {
+  // the same as a full qdisc, which gets on at some time: by the time of the kernel, for a capture's clock runs ahead
+  // while nothing goes.
+  bool never_goes() noexcept {
+    ::timespec t{};
+    (void)::clock_gettime(CLOCK_MONOTONIC, &t);
+    const instant now{std::int64_t{t.tv_sec} * 1'000'000'000 + t.tv_nsec};
     const bool begins = refused_since_ == never || now < refused_last_ || now - refused_last_ > patience / 4;
     refused_last_ = now;
     if (begins) refused_since_ = now;
