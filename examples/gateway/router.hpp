@@ -28,6 +28,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
+#include <optional>
 #include <new>
 #include <random>
 #include <string>
@@ -109,10 +110,13 @@ class rule_set {
     std::uint32_t elements = parts;  // and as many as `size 1000` says
     for (std::size_t at = text.find("size "); at != text.npos; at = text.find("size ", at + 1))
       elements += static_cast<std::uint32_t>(std::min(std::strtoul(text.c_str() + at + 5, nullptr, 10), 1'000'000ul));
-    // Each rule that says `ct count` counts a connection once.
+    // Each `ct count` counts a connection once, and for an element of a set perhaps by both of its ends.
     std::uint64_t counted = 0;
-    for (std::size_t at = text.find("count"); at != text.npos; at = text.find("count", at + 1))
-      if (text.compare(at, 7, "counter") != 0) counted += c.connections.connections;
+    for (std::size_t at = text.find("ct"); at != text.npos; at = text.find("ct", at + 2)) {
+      const std::size_t next = text.find_first_not_of(" \t", at + 2);
+      if (next != text.npos && text.compare(next, 6, "count ") == 0)
+        counted += 2 * std::uint64_t{c.connections.connections};
+    }
     const std::uint32_t few = std::min(parts, n);
     return {.chains = few,
             .rules = few,
@@ -155,6 +159,7 @@ struct port {
   std::unique_ptr<runnel::neighbour_table> neighbours;
   std::unique_ptr<runnel::router_advertiser> advertiser;
   std::vector<runnel::ndp_prefix> prefixes;
+  std::optional<runnel::device::network_interface> settings;  // of the device, once somebody has looked at it
   std::string trouble;  // why nothing comes and goes by it; empty while all is well
   struct {
     std::uint64_t packets = 0, bytes = 0;

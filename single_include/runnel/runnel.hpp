@@ -383,6 +383,7 @@ class text_writer {
   constexpr text_writer& operator<<(std::int32_t n) noexcept { return *this << std::int64_t{n}; }
   /// Those that are none of these: `long long` where `std::int64_t` is `long`, or the other way round.
   template <std::integral Number>
+    requires(sizeof(Number) <= sizeof(std::uint64_t))
   constexpr text_writer& operator<<(Number n) noexcept {
     if constexpr (std::is_signed_v<Number>) return *this << static_cast<std::int64_t>(n);
     else return *this << static_cast<std::uint64_t>(n);
@@ -4494,8 +4495,9 @@ class network_interface {
     return open_for("network_interface", name);
   }
   /// The same in the name of another part of the library, which is what messages then begin with. `where` is not
-  /// copied: a literal.
-  [[nodiscard]] static result<network_interface, error> open_for(const char* where, const char* name) noexcept {
+  /// copied: a literal. With an `index`, the one that has this number, whatever it is called now.
+  [[nodiscard]] static result<network_interface, error> open_for(const char* where, const char* name,
+                                                                 int index = 0) noexcept {
     using namespace detail;
     // Of a family that each kernel has, and which answers more than others: netdevice(7) works by any socket.
     file_handle socket(sys::socket(sys::af_netlink, sys::sock_raw | sys::sock_cloexec, NETLINK_ROUTE), true);
@@ -4505,6 +4507,7 @@ class network_interface {
         return error(where, "open", short_name(name).c_str(), ::strerror(number), opening_advice(number, ""), number);
     }
     network_interface made(static_cast<file_handle&&>(socket), where, name);
+    made.index_ = index;
     sys::interface_request ask = made.request();
     // A name that is cut could be that of another interface.
     if (__builtin_strlen(name) >= interface_name_size || !made.ask(sys::siocgifindex, ask))
@@ -4624,7 +4627,9 @@ class network_interface {
   [[nodiscard]] detail::sys::interface_request request() const noexcept {
     detail::sys::interface_request r;
     r.value.number = index_;
-    if (index_ == 0 || !ask(detail::sys::siocgifname, r)) __builtin_memcpy(r.name, name_, sizeof name_);
+    // Of one that is gone the name stays empty, which no interface has.
+    if (index_ == 0) __builtin_memcpy(r.name, name_, sizeof name_);
+    else if (!ask(detail::sys::siocgifname, r)) r.name[0] = '\0';
     r.value = {};
     return r;
   }
@@ -7326,6 +7331,8 @@ class packet_transmit_ring {
 
 #if defined(__linux__)
 
+#include <time.h>  // clock_gettime
+
 namespace runnel::detail {
 
 /// What became of packets that were to be sent.
@@ -7333,7 +7340,7 @@ struct packet_sender_counters {
   std::uint64_t transmitted = 0;  ///< the kernel took them
   std::uint64_t refused = 0;      ///< left with the caller: the kernel or the interface had no room
   std::uint64_t while_down = 0;   ///< lost: the interface was down, or gone
-  std::uint64_t invalid = 0;      ///< lost: too long for the interface, too short, in too many pieces
+  std::uint64_t invalid = 0;      ///< lost: too long for the interface, too short, refused for a second
   std::uint64_t calls = 0;        ///< system calls for that
 };
 
@@ -7363,7 +7370,7 @@ class packet_sender {
   /// Sends packets or frames, in order from the first. Says how many are done with: sent, or lost and counted. The
   /// kernel holds none of them, and they are still the caller's to release.
   template <class Packet>
-  [[nodiscard]] std::size_t send(const Packet* packets, std::size_t n, instant now) noexcept {
+  [[nodiscard]] std::size_t send(const Packet* packets, std::size_t n) noexcept {
     std::size_t done = 0;
     told_down_ = false;
     dropped_ = false;
@@ -7401,7 +7408,7 @@ class packet_sender {
           ++done;
           break;
         case step::refused:
-          if (dropped_ && done == 0 && never_goes(now)) {
+          if (dropped_ && done == 0 && never_goes()) {
             ++count_.invalid;
             ++done;
             break;
@@ -7479,8 +7486,12 @@ class packet_sender {
     }
   }
   // A driver that drops what it can never send, as veth does with what is longer than the MTU at its other end, says
-  // the same as a full qdisc, which gets on at some time.
-  bool never_goes(instant now) noexcept {
+  // the same as a full qdisc, which gets on at some time: by the time of the kernel, for a capture's clock runs ahead
+  // while nothing goes.
+  bool never_goes() noexcept {
+    ::timespec t{};
+    (void)::clock_gettime(CLOCK_MONOTONIC, &t);
+    const instant now{std::int64_t{t.tv_sec} * 1'000'000'000 + t.tv_nsec};
     const bool begins = refused_since_ == never || now < refused_last_ || now - refused_last_ > patience / 4;
     refused_last_ = now;
     if (begins) refused_since_ = now;
@@ -7895,16 +7906,16 @@ class af_packet {
   /// second and no other went, as one that is too long for the other end of a veth. Partial checksums and packets that
   /// stand for several segments are the kernel's or the interface's to complete and cut; with `bypass_qdisc` only the
   /// interface's, and lost where it cannot do that.
-  [[nodiscard]] std::size_t transmit(packet* packets, std::size_t n, instant now) noexcept {
-    const std::size_t done = sender_.send(packets, n, now);
+  [[nodiscard]] std::size_t transmit(packet* packets, std::size_t n, instant) noexcept {
+    const std::size_t done = sender_.send(packets, n);
     pool::release(packets, done);
     if (sender_.gone()) [[unlikely]]
       fail();
     return done;
   }
   /// The same for frames that came from this device or are from its pool.
-  [[nodiscard]] std::size_t transmit(const frame* frames, std::size_t n, instant now) noexcept {
-    const std::size_t done = sender_.send(frames, n, now);
+  [[nodiscard]] std::size_t transmit(const frame* frames, std::size_t n, instant) noexcept {
+    const std::size_t done = sender_.send(frames, n);
     memory().release(frames, done);
     if (sender_.gone()) [[unlikely]]
       fail();
@@ -14533,9 +14544,10 @@ class interrupt_deferral {
   interrupt_deferral& operator=(interrupt_deferral&& other) noexcept {
     if (this == &other) return *this;
     put_back();
-    ::memcpy(name_, other.name_, sizeof name_);
-    for (std::size_t i = 0; i < 2; ++i) before_[i] = other.before_[i];
-    other.forget();
+    for (std::size_t i = 0; i < 2; ++i) {
+      files_[i] = static_cast<file_handle&&>(other.files_[i]);
+      before_[i] = other.before_[i];
+    }
     return *this;
   }
   ~interrupt_deferral() { put_back(); }
@@ -14543,54 +14555,47 @@ class interrupt_deferral {
   /// 0 or the errno; nothing is changed then.
   [[nodiscard]] int set(const char* name, std::uint64_t defer_hard_irqs, std::uint64_t gro_flush_timeout) noexcept {
     const std::uint64_t wanted[] = {defer_hard_irqs, gro_flush_timeout};
-    std::uint64_t before[2] = {};
-    for (std::size_t i = 0; i < 2; ++i)
-      if (const int number = read(name, i, before[i]); number != 0) return number;
-    std::size_t i = 0;
-    int number = 0;
-    for (; i < 2 && number == 0; ++i) number = write(name, i, wanted[i]);
-    if (number != 0) {
-      while (i-- != 0) (void)write(name, i, before[i]);
-      return number;
+    interrupt_deferral made;
+    for (std::size_t i = 0; i < 2; ++i) {
+      text<96> path;
+      path << "/sys/class/net/" << name << (i == 0 ? "/napi_defer_hard_irqs" : "/gro_flush_timeout");
+      file_handle file(::open(path.c_str(), O_RDWR | O_CLOEXEC), true);
+      if (file.get() < 0) return errno;
+      if (const int number = read(file.get(), made.before_[i]); number != 0) return number;
+      if (const int number = write(file.get(), wanted[i]); number != 0)
+        return number;  // `made` puts the first one back
+      made.files_[i] = static_cast<file_handle&&>(file);
     }
-    text<sizeof name_> copy;
-    copy << name;
-    ::memcpy(name_, copy.c_str(), copy.size() + 1);
-    for (i = 0; i < 2; ++i) before_[i] = before[i];
+    *this = static_cast<interrupt_deferral&&>(made);
     return 0;
   }
   /// Leaves the interface as it is now.
-  void forget() noexcept { name_[0] = '\0'; }
+  void forget() noexcept {
+    for (file_handle& file : files_) (void)file.close();
+  }
 
  private:
-  static int open(const char* name, std::size_t which, int flags) noexcept {
-    text<96> path;
-    path << "/sys/class/net/" << name << (which == 0 ? "/napi_defer_hard_irqs" : "/gro_flush_timeout");
-    return ::open(path.c_str(), flags | O_CLOEXEC);
-  }
-  static int read(const char* name, std::size_t which, std::uint64_t& value) noexcept {
-    const file_handle file(open(name, which, O_RDONLY), true);
+  static int read(int file, std::uint64_t& value) noexcept {
     char digits[32];
-    const ::ssize_t n = file.get() < 0 ? -1 : ::read(file.get(), digits, sizeof digits);
+    const ::ssize_t n = ::pread(file, digits, sizeof digits, 0);
     if (n < 0) return errno;
     value = 0;
     for (::ssize_t i = 0; i < n && digits[i] >= '0' && digits[i] <= '9'; ++i)
       value = value * 10 + static_cast<std::uint64_t>(digits[i] - '0');
     return 0;
   }
-  static int write(const char* name, std::size_t which, std::uint64_t value) noexcept {
-    const file_handle file(open(name, which, O_WRONLY), true);
+  static int write(int file, std::uint64_t value) noexcept {
     text<32> digits;
     digits << value;
-    return file.get() < 0 || ::write(file.get(), digits.c_str(), digits.size()) < 0 ? errno : 0;
+    return ::pwrite(file, digits.c_str(), digits.size(), 0) < 0 ? errno : 0;
   }
   void put_back() noexcept {
-    if (name_[0] == '\0') return;
-    for (std::size_t i = 0; i < 2; ++i) (void)write(name_, i, before_[i]);
+    for (std::size_t i = 0; i < 2; ++i)
+      if (files_[i].get() >= 0) (void)write(files_[i].get(), before_[i]);
     forget();
   }
 
-  char name_[16] = {};  // empty: nothing was set
+  file_handle files_[2];  // open as long as something is set: the interface may get another name meanwhile
   std::uint64_t before_[2] = {};
 };
 
@@ -18739,7 +18744,7 @@ class af_xdp {
   [[nodiscard]] static result<af_xdp, error> adopt(af_xdp_handles&& handles,
                                                    const af_xdp_options& options = {}) noexcept {
     const auto& n = handles.get();
-    auto found = network_interface::open_for("af_xdp", n.name);
+    auto found = network_interface::open_for("af_xdp", n.name, n.index);
     if (!found) return found.error();
     const auto status = found->status();
     if (!status) return status.error();
@@ -19042,7 +19047,7 @@ class af_xdp {
       sent += q.transmit(umem_, items + sent, end - sent, counts_);
       if (sent == end) continue;
       counts_.refused += n - sent;
-      if (q.waits_to_be_asked()) check(now);  // who only sends finds out here that it is gone
+      check(now);  // who only sends finds out here that it is gone
       break;
     }
     return sent;
@@ -23687,8 +23692,9 @@ class pcap_writer {
     while (fd < 0 && errno == EINTR);
     if (fd < 0) {
       const int number = errno;
-      const char* const advice =
-          number == ENOENT ? "make the folder first" : "give a path that may be written, or - for standard output";
+      const char* const advice = number == ENOENT && path[0] != '\0'
+                                     ? "make the folder first"
+                                     : "give a path that may be written, or - for standard output";
       return error("pcap", "create", detail::short_name(path).c_str(), ::strerror(number),
                    detail::opening_advice(number, advice), number);
     }
@@ -27998,6 +28004,9 @@ inline constexpr symmetric_parts symmetric_table;
 // `steer` computes the symmetric Toeplitz hash of a packet's addresses and ports, as a card with that key does, and
 // thread `hash % n` gets it: both directions of a flow meet on one thread, whichever saw them first, so tables of
 // connections need no lock. The burst of a thread is sorted once, and each ring gets its part with one store.
+//
+// A packet is neither cut nor cloned on a thread that is not its pool's. One that was handed over twice, and is back on
+// that thread, is as any other there behind `[](packet& p) { p.come_home(); }`.
 #ifndef RUNNEL_FLOW_HANDOFF_HPP
 #define RUNNEL_FLOW_HANDOFF_HPP
 
@@ -28916,7 +28925,10 @@ concept pollable = receiving_device<T> || pulled_source<T>;
 // What is given to a loop by mistake: a source without its path, or a table or timers, which stay where they are,
 // without `attach`.
 template <class T>
-concept unattached = pollable<T> || (!std::move_constructible<T> && requires(T& t) { attach(t); });
+concept unattached =
+    pollable<T> ||
+    (!std::move_constructible<T> &&
+     (requires(T& t) { attach(t); } || requires(T& t) { requires pollable<std::remove_cvref_t<decltype(t.get())>>; }));
 }  // namespace detail
 
 /// Joins a source - a receiving device, or a queue - to the pipeline that its packets go through, `Burst` at a time. A
@@ -30690,7 +30702,9 @@ class periodic_call {
   std::size_t poll(Clock& clock) noexcept {
     const instant now = clock.now();
     if (!begun_) {
-      begun_ = now != instant{};  // a clock that goes by packets stands at 0 until there is one
+      // A clock that goes by packets stands at 0 until there is one.
+      constexpr bool by_packets = requires { clock.seen(now); };
+      begun_ = !by_packets || now != instant{};
       next_ = now + period_;
     } else if (now >= next_) {
       next_ = next_ + period_;
@@ -32811,7 +32825,7 @@ struct table_element {
 // Connections that are counted together, by their places among all that are: see table_counts.hpp.
 struct counted_list {
   std::uint32_t first = 0, last = 0, count = 0;
-  std::uint32_t looked_at = 0;  // when none of them was over, the last time
+  std::uint32_t looked_at = 0;  // the last time when they were as many as may be
 };
 // What an element has beside its values.
 struct element_state {
@@ -33101,15 +33115,15 @@ inline constexpr match::set_functions table_set_functions{
 //
 // A list for each rule or element knows the records of its connections, in whichever table, up to the limit: those are
 // within it, whatever comes later; another one is over, and may come in when one of them has ended. Nobody tells when a
-// connection ends: a few of a list are looked at whenever one is added, all of it before one is over, unless that was
-// done a moment ago, and those that are over leave it. As in the kernel these are also TCP connections that are closed,
-// and those whose first packet did not get through behind the rule. A bit in the record of a connection says that it is
-// counted. It is not set in one that has just begun, so that a record that was given to another connection is found
-// out: at the latest when that one is counted too.
+// connection ends: a few of a list are looked at whenever one is added, more before one is over, and those that are
+// over leave it. As in the kernel these are also TCP connections that are closed, and those whose first packet did not
+// get through behind the rule. A bit in the record of a connection says that it is counted. It is not set in one that
+// has just begun, so that a record that was given to another connection is found out: at the latest when that one is
+// counted too.
 //
-// Times are milliseconds of the clock, or so: within one, what is unconfirmed may be confirmed yet. A list of which
-// nothing is over is looked at again after as many as it takes to look at 64 in each: who sends without end costs no
-// more than that, and waits a second at a limit of 60000 for what the few find at once where many come.
+// Times are milliseconds of the clock, or so: within one, what is unconfirmed may be confirmed yet. Of a list at its
+// limit 64 are looked at for each that has gone by since the last time, and at most all, in turn: so a limit of some
+// hundred is exact, and who sends beginnings without end at one of 60000 does not have all of them read for each.
 #ifndef RUNNEL_HOOK_TABLE_COUNTS_HPP
 #define RUNNEL_HOOK_TABLE_COUNTS_HPP
 
@@ -33151,9 +33165,11 @@ class table_counts {
       return answer::within;
     }
     refresh(list, when);
-    if (list.count >= most && when - list.looked_at > list.count / looks_a_time) {
-      for (std::uint32_t left = list.count; left != 0 && list.count >= most; --left) look_at_first(list, when);
-      if (list.count >= most) list.looked_at = when;
+    if (list.count >= most) {
+      const std::uint64_t may = std::uint64_t{looks_a_time} * (when - list.looked_at);
+      list.looked_at = when;
+      for (std::uint64_t left = may < list.count ? may : list.count; left != 0 && list.count >= most; --left)
+        look_at_first(list, when);
     }
     if (list.count >= most) return answer::over;
     const std::uint32_t at = take(when);
@@ -37767,7 +37783,8 @@ struct answer_neighbours_stage : stage_defaults {
 
 /// Takes ARP messages, and IPv6 neighbour solicitations and advertisements that are for all or for this host, and lets
 /// everything else pass. What they say goes into the table: a neighbour is added when it asks for an own address from
-/// an address of the link, else only what is there is changed (`accept_untracked` for more). Answers for own addresses,
+/// an address of the link and more than a quarter of the table is free, else only what is there is changed
+/// (`accept_untracked` for more). Answers for own addresses,
 /// and for those of `proxies`, come out where the table is attached. Drops what RFC 4861 §7.1, RFC 826 and RFC 1812
 /// §3.3.2 refuse (`arp_malformed`, `neighbour_malformed`, `icmp_checksum`). A solicitation without the sender's
 /// link-layer address is answered to where its frame came from. Needs `parse()` before it; refers to the table, which
@@ -39526,6 +39543,7 @@ class fragment_table : public detail::fragment_store {
   [[nodiscard, gnu::noinline]] drop_reason own(const datagram& g, const detail::fragment_place& f,
                                                packet& p) const noexcept {
     if (!p.keep()) return drop_reason::no_packet;
+    if (&p.home() == memory_) p.come_home();
     pool* const to = g.home != nullptr ? g.home : p.is_away() ? memory_ : nullptr;
     if (to != nullptr && to != &p.home()) {
       // Only its own thread takes slots from a pool.
@@ -42773,7 +42791,7 @@ class router_discovery {
     const auto said = m.link_address(ndp_option::target_link_address);
     if (said && said->is_multicast()) return drop_reason::neighbour_malformed;
     if (neighbours_->link().addresses.contains(m.target())) return drop_reason::neighbour_malformed;
-    if (is_mapped(m.target())) return drop_reason::neighbour_malformed;  // IPv4 neighbours are ARP's
+    if (is_mapped(m.target()) || is_mapped(m.destination())) return drop_reason::neighbour_malformed;
     ++statistics_.redirects;
     if (said) neighbours_->learn(m.target(), *said, true, now);
     if (m.target() != m.destination()) neighbours_->set_router(m.target(), true);
@@ -43041,8 +43059,8 @@ struct hear_routers_stage : stage_defaults {
 // ==== runnel/ip/interface_outputs.hpp ================================================================================
 // The devices of a router as one that takes packets: each packet goes out by the interface of its next hop.
 //
-//     device::af_packet* const devices[] = {nullptr, &*eth0, &*eth1};  // by the numbers of packet::iif(),
-//     next_hop::oif interface_outputs out{devices};
+//     device::af_packet* const devices[] = {nullptr, &*eth0, &*eth1};  // by packet::iif() and next_hop::oif
+//     interface_outputs out{devices};
 //
 //     auto output  = as_pipeline(confirm(connections) | resolve(tables, 3, routes) | transmit(out));
 //     auto answers = as_pipeline(transmit(out));  // what answer_echo() and reject() made: back to where it came from
@@ -43325,6 +43343,7 @@ struct resolve_stage : stage_defaults {
       return table->send_to(hop->gateway, p, c.now);
     }
     const ipv6_address to = v4 ? mapped(found.get<ipv4>().destination()) : found.get<ipv6>().destination();
+    if (!v4 && is_mapped(to)) return drop(drop_reason::neighbour_failed);  // IPv4 neighbours are ARP's
     if (!begin_frame(p, table->link().mac, type)) [[unlikely]]
       return drop(drop_reason::no_packet);
     if (const verdict v = send_to_many(*table, to, p); v.code != verdict_code::stolen) return v;
@@ -48793,7 +48812,7 @@ struct tftp_stage {
 }
 /// The same for TFTP, whose server answers from a port of its own. One packet asks: stands behind what may drop it, so
 /// that only those that go through take room. Where addresses are translated that is behind `nat<postrouting>`, and the
-/// answer is led back to who has asked.
+/// answer is led back to who has asked; `port` is the server's own then.
 [[nodiscard]] constexpr detail::tftp_stage tftp_helper(connection_table& connections,
                                                        std::uint16_t port = 69) noexcept {
   return {&connections, port};

@@ -45,6 +45,17 @@ TEST_CASE("what is late keeps its beat, and what was missed is not made up for")
   CHECK(due_of(a, time) == instant{1950});
 }
 
+TEST_CASE("a clock of the user's may begin at 0") {
+  unsigned called = 0;
+  manual_clock time;
+  auto a = every(nanoseconds(100), [&] { ++called; });
+  (void)a.poll(time);
+  CHECK(due_of(a, time) == instant{100});
+  time.set(instant{100});
+  (void)a.poll(time);
+  CHECK(called == 1);
+}
+
 TEST_CASE("by the time of a capture the first period begins with the first packet") {
   counted_pool memory;
   test_device source{memory};

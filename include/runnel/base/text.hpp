@@ -60,6 +60,7 @@ class text_writer {
   constexpr text_writer& operator<<(std::int32_t n) noexcept { return *this << std::int64_t{n}; }
   /// Those that are none of these: `long long` where `std::int64_t` is `long`, or the other way round.
   template <std::integral Number>
+    requires(sizeof(Number) <= sizeof(std::uint64_t))
   constexpr text_writer& operator<<(Number n) noexcept {
     if constexpr (std::is_signed_v<Number>) return *this << static_cast<std::int64_t>(n);
     else return *this << static_cast<std::uint64_t>(n);

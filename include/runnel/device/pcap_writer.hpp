@@ -50,8 +50,9 @@ class pcap_writer {
     while (fd < 0 && errno == EINTR);
     if (fd < 0) {
       const int number = errno;
-      const char* const advice =
-          number == ENOENT ? "make the folder first" : "give a path that may be written, or - for standard output";
+      const char* const advice = number == ENOENT && path[0] != '\0'
+                                     ? "make the folder first"
+                                     : "give a path that may be written, or - for standard output";
       return error("pcap", "create", detail::short_name(path).c_str(), ::strerror(number),
                    detail::opening_advice(number, advice), number);
     }

@@ -27,7 +27,9 @@ class periodic_call {
   std::size_t poll(Clock& clock) noexcept {
     const instant now = clock.now();
     if (!begun_) {
-      begun_ = now != instant{};  // a clock that goes by packets stands at 0 until there is one
+      // A clock that goes by packets stands at 0 until there is one.
+      constexpr bool by_packets = requires { clock.seen(now); };
+      begun_ = !by_packets || now != instant{};
       next_ = now + period_;
     } else if (now >= next_) {
       next_ = next_ + period_;

@@ -185,7 +185,10 @@ concept pollable = receiving_device<T> || pulled_source<T>;
 // What is given to a loop by mistake: a source without its path, or a table or timers, which stay where they are,
 // without `attach`.
 template <class T>
-concept unattached = pollable<T> || (!std::move_constructible<T> && requires(T& t) { attach(t); });
+concept unattached =
+    pollable<T> ||
+    (!std::move_constructible<T> &&
+     (requires(T& t) { attach(t); } || requires(T& t) { requires pollable<std::remove_cvref_t<decltype(t.get())>>; }));
 }  // namespace detail
 
 /// Joins a source - a receiving device, or a queue - to the pipeline that its packets go through, `Burst` at a time. A
