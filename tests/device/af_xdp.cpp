@@ -922,7 +922,11 @@ TEST_CASE("what came by a queue is sent by the queue with its number, whichever 
   CHECK(arrivals(*far, 1).size() == 1);
 }
 
-TEST_CASE("what a path holds for an interface that is down goes when it is up, where nothing else wakes the loop") {
+namespace {
+
+// A path holds packets for an interface that is down, in a loop that sleeps; `then` has it end.
+template <class Then, class Check>
+void hold_for_one_that_is_down(Then then, Check check) {
   const runnel::test::wire there;
   if (!there) return;
   auto nic = af_xdp::open("eth0", {.receive_slots = 32, .transmit_slots = 64, .packets = 512});
@@ -940,38 +944,29 @@ TEST_CASE("what a path holds for an interface that is down goes when it is up, w
   }};
   ::usleep(100'000);  // until it sleeps
   CHECK_FALSE(ended);
-  REQUIRE(eth0->set_up(true));
+  then(*eth0);
   CHECK(runnel::test::eventually([&] { return ended.load(); }));
   l.stop();
   other.join();
-  CHECK(nic->lost() == 0);
-  CHECK(nic->statistics().transmitted == 2000);
+  check(*nic);
+}
+
+}  // namespace
+
+TEST_CASE("what a path holds for an interface that is down goes when it is up, where nothing else wakes the loop") {
+  hold_for_one_that_is_down([](device::network_interface& eth0) { CHECK(eth0.set_up(true)); },
+                            [](const af_xdp& nic) {
+                              CHECK(nic.lost() == 0);
+                              CHECK(nic.statistics().transmitted == 2000);
+                            });
 }
 
 TEST_CASE("who only sends finds out that the interface was deleted, and is not held up by it") {
-  const runnel::test::wire there;
-  if (!there) return;
-  auto nic = af_xdp::open("eth0", {.receive_slots = 32, .transmit_slots = 64, .packets = 512});
-  if (!runnel::test::is_here(nic)) return;
-  auto eth0 = device::network_interface::open("eth0");
-  REQUIRE((eth0 && eth0->set_up(false)));
-  mapped_pool memory = std::move(*mapped_pool::open({.packets = 512}));
-  null_device source{memory, {.length = 60, .limit = 2000}};
-  real_clock time;
-  loop l{time, attach(source, [](packet&) {} | transmit<hold>(*nic))};
-  std::atomic<bool> ended{false};
-  std::thread other{[&] {
-    l.run();
-    ended = true;
-  }};
-  ::usleep(100'000);
-  CHECK_FALSE(ended);
-  REQUIRE(std::system("ip link del eth0") == 0);
-  CHECK(runnel::test::eventually([&] { return ended.load(); }));
-  l.stop();
-  other.join();
-  CHECK(nic->done());
-  CHECK(nic->lost() == 2000 - 64);
+  hold_for_one_that_is_down([](device::network_interface&) { CHECK(std::system("ip link del eth0") == 0); },
+                            [](af_xdp& nic) {
+                              CHECK(nic.done());
+                              CHECK(nic.lost() == 2000 - 64);
+                            });
 }
 
 TEST_CASE("a device for each queue of an interface, each with a pool of its own") {
