@@ -9,17 +9,24 @@
 
 namespace kernel_path {
 
+// Of either family; some servers have an address that a rule translates.
+inline hosts client_and_server(numbers& random, std::uint16_t number) {
+  hosts inside;
+  inside.is_ipv6 = random.chance(40);
+  inside.client = static_cast<std::uint16_t>(random.one_of({0u, 1u, 1u, 3u, 5u}) << 8 | (1 + number % 250));
+  inside.server = static_cast<std::uint16_t>(0x4000 + number);
+  frame_bytes& a = inside.given[1];
+  if (random.chance(40)) {
+    if (inside.is_ipv6) put32(a, 0xfd01'0000), put32(a, 0), put32(a, 0), put32(a, 0x81);
+    else put32(a, 0xc612'0000 | random.one_of({0x0102u, 0x0200u + random.below(256)}));
+  }
+  return inside;
+}
+
 class ftp_through_nat final : public nat_conversation {
  public:
-  ftp_through_nat(numbers& random, std::uint16_t number) : nat_conversation(random) {
-    inside_.is_ipv6 = random_.chance(40);
-    inside_.client = static_cast<std::uint16_t>(random_.one_of({0u, 1u, 1u, 3u, 5u}) << 8 | (1 + number % 250));
-    inside_.server = static_cast<std::uint16_t>(0x4000 + number);
-    frame_bytes& a = inside_.given[1];
-    if (random_.chance(40)) {
-      if (inside_.is_ipv6) put32(a, 0xfd01'0000), put32(a, 0), put32(a, 0), put32(a, 0x81);
-      else put32(a, 0xc612'0000 | random_.one_of({0x0102u, 0x0200u + random_.below(256)}));
-    }
+  ftp_through_nat(numbers& random, std::uint16_t number)
+      : nat_conversation(random), inside_(client_and_server(random, number)) {
     outside_ = inside_;
     ports_[0] = outside_ports_[0] = static_cast<std::uint16_t>(2000 + random_.below(60000));
     for (std::uint32_t& n : next_)
@@ -177,15 +184,8 @@ class ftp_through_nat final : public nat_conversation {
 
 class tftp_through_nat final : public nat_conversation {
  public:
-  tftp_through_nat(numbers& random, std::uint16_t number) : nat_conversation(random) {
-    inside_.is_ipv6 = random_.chance(40);
-    inside_.client = static_cast<std::uint16_t>(random_.one_of({0u, 1u, 1u, 3u, 5u}) << 8 | (1 + number % 250));
-    inside_.server = static_cast<std::uint16_t>(0x4000 + number);
-    frame_bytes& a = inside_.given[1];
-    if (random_.chance(40)) {
-      if (inside_.is_ipv6) put32(a, 0xfd01'0000), put32(a, 0), put32(a, 0), put32(a, 0x81);
-      else put32(a, 0xc612'0000 | random_.one_of({0x0102u, 0x0200u + random_.below(256)}));
-    }
+  tftp_through_nat(numbers& random, std::uint16_t number)
+      : nat_conversation(random), inside_(client_and_server(random, number)) {
     outside_ = answered_ = inside_;
     port_ = static_cast<std::uint16_t>(2000 + random_.below(60000));
   }
