@@ -439,6 +439,85 @@ TEST_CASE("what a path holds goes home with it, and a copy of the path holds not
   CHECK_FALSE(l.done());
 }
 
+namespace {
+
+// A clock that loops sleep by, on which each look at the time takes `step`. A sleep lasts until it is due, and is
+// noted.
+struct stepping_clock : sleeper {
+  explicit stepping_clock(duration a_step) : sleeper([](sleeper&) noexcept {}), step(a_step) {}
+  instant now() { return time = time + step; }
+  void wait_until(instant due, const wait_entry*, std::size_t) {
+    slept.add(static_cast<unsigned>((due - time).ns / 1000));
+    if (due > time) time = due;
+  }
+  duration step;
+  instant time{1'000'000'000};
+  numbers slept;  // how long, in us
+};
+static_assert(runnel::clock<stepping_clock>);
+
+// Gives `size` packets each `period`, `left` times.
+struct periodic_source {
+  pool* memory_;
+  unsigned size;
+  duration period;
+  int left;
+  instant next{1'000'000'000};
+
+  pool& memory() { return *memory_; }
+  bool done() const { return left == 0; }
+  instant next_due() const { return left == 0 ? never : next; }
+  template <class Take>
+  std::size_t receive(std::size_t room, instant now, Take&& take) {
+    if (left == 0 || now < next || room < size) return 0;
+    for (unsigned i = 0; i < size; ++i) take(memory_->allocate_frame());
+    next = next + period;
+    --left;
+    return size;
+  }
+};
+numbers sleeps_of(unsigned size, duration period, duration step = nanoseconds(100)) {
+  counted_pool memory{pool_config{.packets = 64, .bytes = 64, .headroom = 0, .bare = 0}};
+  periodic_source in{&memory.get(), size, period, 10};
+  stepping_clock time{step};
+  loop l{time, attach(in, discard)};
+  l.run();
+  return time.slept;
+}
+
+}  // namespace
+
+TEST_CASE("a loop stays awake while bursts of 64 come every 50 us or more often") {
+  // The first burst tells nothing of how often they come.
+  CHECK(sleeps_of(64, microseconds(20)) == "19");
+  CHECK(sleeps_of(64, microseconds(49)) == "48");
+  CHECK(sleeps_of(1, nanoseconds(700)) == "0");
+}
+
+TEST_CASE("a loop sleeps at once when less comes, and after 50 us when what came that fast has ended") {
+  CHECK(sleeps_of(64, microseconds(60)).count() == 9);
+  CHECK(sleeps_of(1, microseconds(20)).count() == 9);
+  CHECK(sleeps_of(63, microseconds(50)).count() == 9);
+  counted_pool memory{pool_config{.packets = 64, .bytes = 64, .headroom = 0, .bare = 0}};
+  periodic_source fast{&memory.get(), 64, microseconds(20), 10}, late{&memory.get(), 1, milliseconds(1), 2};
+  late.next = fast.next + milliseconds(1);
+  stepping_clock time{nanoseconds(100)};
+  loop l{time, attach(fast, discard), attach(late, discard)};
+  l.run();
+  // The last burst comes after 180 us.
+  CHECK(time.slept == "19 769 999");
+}
+
+TEST_CASE("a clock that goes on only while the loop sleeps is slept by under load, too") {
+  counted_pool memory{pool_config{.packets = 64, .bytes = 64, .headroom = 0, .bare = 0}};
+  periodic_source in{&memory.get(), 64, microseconds(20), 10};
+  stepping_clock time{nanoseconds(0)};
+  loop l{time, attach(in, discard)};
+  l.run();
+  CHECK(in.left == 0);
+  CHECK(time.slept == "20 20 20 20 20 20 20 20 20");
+}
+
 TEST_CASE("wake has a loop look again instead of waiting") {
   counted_pool memory;
   scheduled_source a{&memory.get(), instant{10}, 1, {}};

@@ -110,7 +110,6 @@ class af_packet {
     }
     memory.lend(lender_.number(), static_cast<std::uint32_t>(n));
     received_ += n;
-    times_empty_ = 0;
     return n;
   }
   /// Whether nothing will ever come again: the interface was deleted.
@@ -182,6 +181,8 @@ class af_packet {
   // The kernel drops every packet that would begin more than 65535 bytes behind its header.
   static constexpr std::uint16_t most_headroom = 65000;
   static constexpr duration ask_interval = seconds(10);
+  // Between two looks at an interface to which nothing comes.
+  static constexpr duration look_interval = milliseconds(50);
 
   // A number from the pool, given back at the end.
   class lender {
@@ -227,8 +228,7 @@ class af_packet {
   // A socket whose interface went down has an error to tell, and wakes who waits for it until it was asked: now and
   // then when nothing comes.
   void nothing_came(instant now) noexcept {
-    if (down_ ? now < next_look_ : ++times_empty_ < 64) return;
-    times_empty_ = 0;
+    if (now < next_look_ && next_look_ - now <= look_interval) return;
     look_at_interface(now);
   }
   [[gnu::noinline]] void look_at_interface(instant now) noexcept {
@@ -242,8 +242,8 @@ class af_packet {
       times_down_ += down_ ? 0u : 1u;
       down_ = true;
     }
+    next_look_ = now + look_interval;
     if (!down_) return;
-    next_look_ = now + milliseconds(100);
     ::sockaddr_ll bound{};
     size = sizeof bound;
     ++calls_;
@@ -284,7 +284,6 @@ class af_packet {
   frame like_;  // what all frames of the ring have in common
   detail::packet_block_counters seen_;
   std::uint64_t received_ = 0;
-  std::uint32_t times_empty_ = 0;
   bool down_ = false;
   bool failed_ = false;
   instant next_look_{};

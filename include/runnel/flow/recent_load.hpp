@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: MIT
+// Whether so much has come lately that a loop had better look again than sleep. Nothing here is for users.
+//
+// Being woken costs whoever sends: an interrupt to another processor, which in a virtual machine is a way out of it
+// and back. A veth lost a sixth to a fifth of its packets per second to a receiver that slept between the kernel's
+// bursts of 64. So when such a burst comes more often than every 50 us, the loop stays awake for so long, and sleeps
+// if none came; with less traffic, it sleeps at once.
+#ifndef RUNNEL_FLOW_RECENT_LOAD_HPP
+#define RUNNEL_FLOW_RECENT_LOAD_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // int64_t, uint64_t
+
+#include <runnel/base/time.hpp>
+
+namespace runnel::detail {
+
+/// What came between two rounds that found nothing.
+class recent_load {
+ public:
+  /// How long a loop looks for more.
+  static constexpr duration longest = microseconds(50);
+  /// Packets in that time that make it worth while: as many as a driver's poll gives (NAPI_POLL_WEIGHT).
+  static constexpr std::int64_t least = 64;
+
+  /// A round found `n` packets, at least one.
+  constexpr void came(std::size_t n) noexcept { packets_ += n; }
+  /// A round found none, and it is `now`: whether to look again instead of sleeping.
+  [[nodiscard]] constexpr bool goes_on(instant now) noexcept {
+    if (packets_ != 0) {
+      const auto took = static_cast<std::uint64_t>((now - empty_since_).ns);
+      heavy_ = packets_ >= took / static_cast<std::uint64_t>(longest.ns / least);
+      packets_ = 0;
+      empty_since_ = now;
+    }
+    // A clock that stands still while nobody sleeps, as a simulation's does, would be looked at for ever.
+    if (now == asked_at_) heavy_ = false;
+    asked_at_ = now;
+    return heavy_ && now - empty_since_ < longest;
+  }
+
+ private:
+  std::uint64_t packets_ = 0;  // since then
+  instant empty_since_{};
+  instant asked_at_{};
+  bool heavy_ = false;
+};
+
+}  // namespace runnel::detail
+
+#endif
