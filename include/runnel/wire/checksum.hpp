@@ -26,9 +26,25 @@ namespace runnel {
 namespace detail {
 
 // The sum is taken in words of the host's order and of any width that is handy, for that gives the bytes of the same
-// sum (RFC 1071 §2 (B)); only the result is swapped. Whole words are added letting carries go, and beside that their
-// upper halves; what was lost is then known, for the sum of the lower halves is the difference. So no addition waits
-// for the carry of the one before.
+// sum (RFC 1071 §2 (B)); only the result is swapped.
+
+// A sum of words with its carries, which count as words themselves. Of several such sums, none waits for the others.
+struct carrying_sum {
+  std::uint64_t words = 0, carries = 0;
+
+  RUNNEL_INLINE constexpr void add(std::uint64_t word) noexcept {
+    words += word;
+    carries += words < word ? 1u : 0u;
+  }
+  // The last carry brings none with it.
+  [[nodiscard]] RUNNEL_INLINE constexpr std::uint64_t all() const noexcept {
+    const std::uint64_t sum = words + carries;
+    return sum + (sum < carries ? 1u : 0u);
+  }
+};
+
+// Vectors have no carries: whole words are added letting them go, and beside that the words' upper halves; what was
+// lost is then known, for the sum of the lower halves is the difference.
 [[nodiscard]] constexpr std::uint64_t sum_of_halves(std::uint64_t words, std::uint64_t upper) noexcept {
   return words - (upper << 32) + upper;
 }
@@ -74,40 +90,41 @@ template <std::size_t Width>
 
 // The sum of the bytes in host order. An odd last byte is the first of a word.
 [[nodiscard]] RUNNEL_INLINE std::uint64_t sum_in_host_order(const std::byte* p, std::size_t size) noexcept {
-  std::uint64_t words = 0, upper = 0;
-  const auto add = [&](std::uint64_t word) {
-    words += word;
-    upper += word >> 32;
-  };
-  if constexpr (vector_bytes != 0) {
-    constexpr std::size_t block = 4 * vector_bytes;
-    if (size >= (block < 128 ? 128 : block)) {
-      add(sum_of_blocks<vector_bytes>(p, size / block));
-      p += size / block * block;
-      size %= block;
-    }
-  }
+  carrying_sum even, odd;
   for (; size >= 32; size -= 32, p += 32) {
-    add(load<std::uint64_t>(p));
-    add(load<std::uint64_t>(p + 8));
-    add(load<std::uint64_t>(p + 16));
-    add(load<std::uint64_t>(p + 24));
+    even.add(load<std::uint64_t>(p));
+    odd.add(load<std::uint64_t>(p + 8));
+    even.add(load<std::uint64_t>(p + 16));
+    odd.add(load<std::uint64_t>(p + 24));
   }
-  for (; size >= 8; size -= 8, p += 8) add(load<std::uint64_t>(p));
-  if ((size & 7) == 0) return sum_of_halves(words, upper);
+  for (; size >= 8; size -= 8, p += 8) even.add(load<std::uint64_t>(p));
   if ((size & 4) != 0) {
-    words += load<std::uint32_t>(p);
+    even.carries += load<std::uint32_t>(p);
     p += 4;
   }
   if ((size & 2) != 0) {
-    words += load<std::uint16_t>(p);
+    even.carries += load<std::uint16_t>(p);
     p += 2;
   }
-  if ((size & 1) != 0) words += little_endian_host ? load_u8(p) : unsigned{load_u8(p)} << 8;
-  return sum_of_halves(words, upper);
+  if ((size & 1) != 0) even.carries += little_endian_host ? load_u8(p) : unsigned{load_u8(p)} << 8;
+  even.add(odd.words);
+  even.carries += odd.carries;
+  return even.all();
 }
 
+// The same of so many that vectors are worth their while, at least one block. A function of its own: what keeps
+// registers for it would be more than half of a small sum.
+template <std::size_t Width>
+[[nodiscard]] [[gnu::noinline]] std::uint64_t sum_of_many_bytes(const std::byte* p, std::size_t size) noexcept {
+  constexpr std::size_t block = 4 * Width;
+  carrying_sum sum{sum_of_blocks<Width>(p, size / block)};
+  sum.add(sum_in_host_order(p + size / block * block, size % block));
+  return sum.all();
+}
 [[nodiscard]] [[gnu::noinline]] inline std::uint64_t sum_of_any_size(const std::byte* p, std::size_t size) noexcept {
+  constexpr std::size_t many = vector_bytes < 32 ? 128 : 4 * vector_bytes;
+  if constexpr (vector_bytes != 0)
+    if (size >= many) return sum_of_many_bytes<vector_bytes>(p, size);
   return sum_in_host_order(p, size);
 }
 // Inlined where the size is known (addresses), and for an IPv4 header without options, which every router sums.
