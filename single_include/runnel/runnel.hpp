@@ -4663,7 +4663,7 @@ class network_interface {
 
 #include <cstddef>      // byte, size_t
 #include <cstdint>      // uint16_t, uint32_t, uint64_t
-#include <type_traits>  // is_constant_evaluated
+#include <type_traits>  // conditional_t, is_constant_evaluated
 
 namespace runnel {
 
@@ -4681,10 +4681,14 @@ namespace detail {
 // The sum is taken in words of the host's order and of any width that is handy, for that gives the bytes of the same
 // sum (RFC 1071 §2 (B)); only the result is swapped.
 
+// What the processor adds at once.
+using native_word = std::conditional_t<sizeof(std::size_t) == 8, std::uint64_t, std::uint32_t>;
+
 // A sum of words with its carries, which count as words themselves. Of several such sums, none waits for the others.
 struct carrying_sum {
   std::uint64_t words = 0, carries = 0;
 
+  RUNNEL_INLINE constexpr void add(std::uint32_t word) noexcept { words += word; }
   RUNNEL_INLINE constexpr void add(std::uint64_t word) noexcept {
     words += word;
     carries += words < word ? 1u : 0u;
@@ -4744,14 +4748,15 @@ template <std::size_t Width>
 // The sum of the bytes in host order. An odd last byte is the first of a word.
 [[nodiscard]] RUNNEL_INLINE std::uint64_t sum_in_host_order(const std::byte* p, std::size_t size) noexcept {
   carrying_sum even, odd;
-  for (; size >= 32; size -= 32, p += 32) {
-    even.add(load<std::uint64_t>(p));
-    odd.add(load<std::uint64_t>(p + 8));
-    even.add(load<std::uint64_t>(p + 16));
-    odd.add(load<std::uint64_t>(p + 24));
+  constexpr std::size_t step = sizeof(native_word);
+  for (; size >= 4 * step; size -= 4 * step, p += 4 * step) {
+    even.add(load<native_word>(p));
+    odd.add(load<native_word>(p + step));
+    even.add(load<native_word>(p + 2 * step));
+    odd.add(load<native_word>(p + 3 * step));
   }
-  for (; size >= 8; size -= 8, p += 8) even.add(load<std::uint64_t>(p));
-  if ((size & 4) != 0) {
+  for (; size >= step; size -= step, p += step) even.add(load<native_word>(p));
+  if (step == 8 && (size & 4) != 0) {
     even.carries += load<std::uint32_t>(p);
     p += 4;
   }
