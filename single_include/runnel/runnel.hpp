@@ -38159,6 +38159,8 @@ class trie_store {
   }
   [[nodiscard]] RUNNEL_INLINE const entry* word(std::uint32_t i) const noexcept { return words_ + i; }
   [[nodiscard]] RUNNEL_INLINE entry get(const node& n, unsigned slot) const noexcept { return words_[n.place(slot)]; }
+  // The entry at a node's `place`; those of its runs follow one another.
+  [[nodiscard]] RUNNEL_INLINE entry entry_at(std::uint32_t place) const noexcept { return words_[place]; }
 
   // The end of a burst of 32 of IPv4: where the bits of `deeper`, the first address's the lowest, say that an answer is
   // an entry that leads to a node, takes the step to there.
@@ -39856,11 +39858,8 @@ class range_lines {
     if (e == ask_entry || fill(e, store, n, from, to, false)) return;
     // More lines, but no more than there are ranges.
     std::uint32_t ranges = 0;
-    for (std::uint32_t x = 0, was = none; x < 65536;) {
-      const range r = range_at(store, n, x);
-      ranges += r.says != was ? 1 : 0;
-      x = r.behind, was = r.says;
-    }
+    std::uint32_t was = none;
+    for (walk<Store> at(store, n, 0); at.x < 65536; was = at.says, at.go_on()) ranges += at.says != was ? 1 : 0;
     for (std::uint32_t log = log_of(e) + 1; log <= most_log && 1u << log <= ranges; ++log) {
       const std::uint32_t more = make_lines(log);
       if (more == ask_entry) break;
@@ -39930,18 +39929,44 @@ class range_lines {
       free_node_ = line.results[i] & (ask - 1);
     }
   }
-  // What the trie says about bits 32 to 47 being `x`, and where the range ends for which it surely says the same. An
-  // entry of the trie: a next hop, or one that leads to a node for what follows.
-  struct range {
-    std::uint32_t behind, says;
-  };
+  // A walk through what the trie says about bits 32 to 47, from `x` on: `says`, an entry of the trie, which is a next
+  // hop or leads to a node for what follows, holds from `x` to before `behind`. Entries of neighbouring runs are
+  // neighbours: where one lies is counted once a node.
   template <class Store>
-  [[nodiscard]] static range range_at(const Store& store, const trie_node& n, std::uint32_t x) noexcept {
-    const std::uint32_t e = store.get(n, x >> 8);
-    if ((e & Store::child) == 0) return {n.behind_run(x >> 8) << 8, e};
-    const trie_node& m = store.of(e);
-    return {(x & 0xff00) + m.behind_run(x & 255), store.get(m, x & 255)};
-  }
+  class walk {
+   public:
+    walk(const Store& store, const trie_node& n, std::uint32_t from) noexcept
+        : x(from), store_(store), n_(n), place_(n.place(from >> 8)) {
+      look();
+    }
+    void go_on() noexcept {
+      x = behind;
+      if (x == 65536) return;
+      if ((x & 255) == 0) ++place_, look();
+      else ++inner_place_, look_inside();
+    }
+
+    std::uint32_t x, behind = 0, says = 0;
+
+   private:
+    void look() noexcept {
+      says = store_.entry_at(place_);
+      behind = n_.behind_run(x >> 8) << 8;
+      if ((says & Store::child) == 0) return;
+      inner_ = &store_.of(says);
+      inner_place_ = inner_->place(x & 255);
+      look_inside();
+    }
+    void look_inside() noexcept {
+      says = store_.entry_at(inner_place_);
+      behind = (x & 0xff00) + inner_->behind_run(x & 255);
+    }
+
+    const Store& store_;
+    const trie_node& n_;
+    const trie_node* inner_ = nullptr;
+    std::uint32_t place_, inner_place_ = 0;
+  };
   // False when a line has too few ranges, unless `anyhow`: then it asks.
   template <class Store>
   bool fill(std::uint32_t e, const Store& store, const trie_node& n, std::uint32_t from, std::uint32_t to,
@@ -39952,21 +39977,18 @@ class range_lines {
       free_nodes(line);
       unsigned used = 0;
       std::uint32_t was = none;
-      for (std::uint32_t x = k << width; x < (k + 1) << width;) {
-        const range r = range_at(store, n, x);
-        if (r.says != was) {
-          if (used == 16) {
-            if (!anyhow) return false;
-            free_nodes(line);
-            fill_all(line, ask);
-            break;
-          }
-          line.starts[used] = static_cast<std::int16_t>(used == 0 ? -32768 : static_cast<std::int32_t>(x) - 32768);
-          line.results[used++] =
-              static_cast<std::uint16_t>((r.says & Store::child) == 0 ? r.says : link(store.number_of(r.says)));
-          was = r.says;
+      for (walk<Store> at(store, n, k << width); at.x < (k + 1) << width; at.go_on()) {
+        if (at.says == was) continue;
+        if (used == 16) {
+          if (!anyhow) return false;
+          free_nodes(line);
+          fill_all(line, ask);
+          break;
         }
-        x = r.behind;
+        line.starts[used] = static_cast<std::int16_t>(used == 0 ? -32768 : static_cast<std::int32_t>(at.x) - 32768);
+        line.results[used++] =
+            static_cast<std::uint16_t>((at.says & Store::child) == 0 ? at.says : link(store.number_of(at.says)));
+        was = at.says;
       }
       for (unsigned i = used; i < 16; ++i) {
         line.starts[i] = 32767;
@@ -40042,7 +40064,7 @@ class dir_16_16 {
   explicit dir_16_16(mutable_bytes memory) noexcept : dir_16_16(memory, front_bytes(routes_for(memory.size()))) {}
 
   /// Adds a route, or gives the one that is there another next hop, which is below `no_next_hop` (asserted). False, and
-  /// nothing has changed, when the table is full. Below a microsecond on average for those of the internet; a route of
+  /// nothing has changed, when the table is full. About a microsecond on average for those of the internet; a route of
   /// length n up to 32 takes 2^(32 - n) writes, but only in the /16 in which there are others, and writes the lines in
   /// it anew.
   [[nodiscard]] bool insert(const ipv6_prefix& p, next_hop_number next_hop) noexcept {
@@ -40184,9 +40206,14 @@ class dir_16_16 {
     for (std::uint32_t i = from; i < to;) {
       const std::uint32_t e = routes_.store_.get(n, i >> 8);
       const std::uint32_t next = (i | 255) + 1 < to ? (i | 255) + 1 : to;
+      if ((e & trie::store::child) == 0) {
+        const std::uint32_t same = lines_.entry_for(e);
+        for (; i < next; ++i) lines_.set(page[i], same);
+        continue;
+      }
+      const node& longer = routes_.store_.of(e);
       for (; i < next; ++i) {
-        const std::uint32_t deeper =
-            (e & trie::store::child) == 0 ? e : routes_.store_.get(routes_.store_.of(e), i & 255);
+        const std::uint32_t deeper = routes_.store_.get(longer, i & 255);
         if ((deeper & trie::store::child) == 0) lines_.set(page[i], lines_.entry_for(deeper));
         else lines_.write(page[i], routes_.store_, routes_.store_.of(deeper), first, last);
       }

@@ -61,7 +61,7 @@ class dir_16_16 {
   explicit dir_16_16(mutable_bytes memory) noexcept : dir_16_16(memory, front_bytes(routes_for(memory.size()))) {}
 
   /// Adds a route, or gives the one that is there another next hop, which is below `no_next_hop` (asserted). False, and
-  /// nothing has changed, when the table is full. Below a microsecond on average for those of the internet; a route of
+  /// nothing has changed, when the table is full. About a microsecond on average for those of the internet; a route of
   /// length n up to 32 takes 2^(32 - n) writes, but only in the /16 in which there are others, and writes the lines in
   /// it anew.
   [[nodiscard]] bool insert(const ipv6_prefix& p, next_hop_number next_hop) noexcept {
@@ -203,9 +203,14 @@ class dir_16_16 {
     for (std::uint32_t i = from; i < to;) {
       const std::uint32_t e = routes_.store_.get(n, i >> 8);
       const std::uint32_t next = (i | 255) + 1 < to ? (i | 255) + 1 : to;
+      if ((e & trie::store::child) == 0) {
+        const std::uint32_t same = lines_.entry_for(e);
+        for (; i < next; ++i) lines_.set(page[i], same);
+        continue;
+      }
+      const node& longer = routes_.store_.of(e);
       for (; i < next; ++i) {
-        const std::uint32_t deeper =
-            (e & trie::store::child) == 0 ? e : routes_.store_.get(routes_.store_.of(e), i & 255);
+        const std::uint32_t deeper = routes_.store_.get(longer, i & 255);
         if ((deeper & trie::store::child) == 0) lines_.set(page[i], lines_.entry_for(deeper));
         else lines_.write(page[i], routes_.store_, routes_.store_.of(deeper), first, last);
       }

@@ -129,11 +129,8 @@ class range_lines {
     if (e == ask_entry || fill(e, store, n, from, to, false)) return;
     // More lines, but no more than there are ranges.
     std::uint32_t ranges = 0;
-    for (std::uint32_t x = 0, was = none; x < 65536;) {
-      const range r = range_at(store, n, x);
-      ranges += r.says != was ? 1 : 0;
-      x = r.behind, was = r.says;
-    }
+    std::uint32_t was = none;
+    for (walk<Store> at(store, n, 0); at.x < 65536; was = at.says, at.go_on()) ranges += at.says != was ? 1 : 0;
     for (std::uint32_t log = log_of(e) + 1; log <= most_log && 1u << log <= ranges; ++log) {
       const std::uint32_t more = make_lines(log);
       if (more == ask_entry) break;
@@ -203,18 +200,44 @@ class range_lines {
       free_node_ = line.results[i] & (ask - 1);
     }
   }
-  // What the trie says about bits 32 to 47 being `x`, and where the range ends for which it surely says the same. An
-  // entry of the trie: a next hop, or one that leads to a node for what follows.
-  struct range {
-    std::uint32_t behind, says;
-  };
+  // A walk through what the trie says about bits 32 to 47, from `x` on: `says`, an entry of the trie, which is a next
+  // hop or leads to a node for what follows, holds from `x` to before `behind`. Entries of neighbouring runs are
+  // neighbours: where one lies is counted once a node.
   template <class Store>
-  [[nodiscard]] static range range_at(const Store& store, const trie_node& n, std::uint32_t x) noexcept {
-    const std::uint32_t e = store.get(n, x >> 8);
-    if ((e & Store::child) == 0) return {n.behind_run(x >> 8) << 8, e};
-    const trie_node& m = store.of(e);
-    return {(x & 0xff00) + m.behind_run(x & 255), store.get(m, x & 255)};
-  }
+  class walk {
+   public:
+    walk(const Store& store, const trie_node& n, std::uint32_t from) noexcept
+        : x(from), store_(store), n_(n), place_(n.place(from >> 8)) {
+      look();
+    }
+    void go_on() noexcept {
+      x = behind;
+      if (x == 65536) return;
+      if ((x & 255) == 0) ++place_, look();
+      else ++inner_place_, look_inside();
+    }
+
+    std::uint32_t x, behind = 0, says = 0;
+
+   private:
+    void look() noexcept {
+      says = store_.entry_at(place_);
+      behind = n_.behind_run(x >> 8) << 8;
+      if ((says & Store::child) == 0) return;
+      inner_ = &store_.of(says);
+      inner_place_ = inner_->place(x & 255);
+      look_inside();
+    }
+    void look_inside() noexcept {
+      says = store_.entry_at(inner_place_);
+      behind = (x & 0xff00) + inner_->behind_run(x & 255);
+    }
+
+    const Store& store_;
+    const trie_node& n_;
+    const trie_node* inner_ = nullptr;
+    std::uint32_t place_, inner_place_ = 0;
+  };
   // False when a line has too few ranges, unless `anyhow`: then it asks.
   template <class Store>
   bool fill(std::uint32_t e, const Store& store, const trie_node& n, std::uint32_t from, std::uint32_t to,
@@ -225,21 +248,18 @@ class range_lines {
       free_nodes(line);
       unsigned used = 0;
       std::uint32_t was = none;
-      for (std::uint32_t x = k << width; x < (k + 1) << width;) {
-        const range r = range_at(store, n, x);
-        if (r.says != was) {
-          if (used == 16) {
-            if (!anyhow) return false;
-            free_nodes(line);
-            fill_all(line, ask);
-            break;
-          }
-          line.starts[used] = static_cast<std::int16_t>(used == 0 ? -32768 : static_cast<std::int32_t>(x) - 32768);
-          line.results[used++] =
-              static_cast<std::uint16_t>((r.says & Store::child) == 0 ? r.says : link(store.number_of(r.says)));
-          was = r.says;
+      for (walk<Store> at(store, n, k << width); at.x < (k + 1) << width; at.go_on()) {
+        if (at.says == was) continue;
+        if (used == 16) {
+          if (!anyhow) return false;
+          free_nodes(line);
+          fill_all(line, ask);
+          break;
         }
-        x = r.behind;
+        line.starts[used] = static_cast<std::int16_t>(used == 0 ? -32768 : static_cast<std::int32_t>(at.x) - 32768);
+        line.results[used++] =
+            static_cast<std::uint16_t>((at.says & Store::child) == 0 ? at.says : link(store.number_of(at.says)));
+        was = at.says;
       }
       for (unsigned i = used; i < 16; ++i) {
         line.starts[i] = 32767;

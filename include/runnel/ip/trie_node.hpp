@@ -109,6 +109,8 @@ class trie_store {
   }
   [[nodiscard]] RUNNEL_INLINE const entry* word(std::uint32_t i) const noexcept { return words_ + i; }
   [[nodiscard]] RUNNEL_INLINE entry get(const node& n, unsigned slot) const noexcept { return words_[n.place(slot)]; }
+  // The entry at a node's `place`; those of its runs follow one another.
+  [[nodiscard]] RUNNEL_INLINE entry entry_at(std::uint32_t place) const noexcept { return words_[place]; }
 
   // The end of a burst of 32 of IPv4: where the bits of `deeper`, the first address's the lowest, say that an answer is
   // an entry that leads to a node, takes the step to there.
