@@ -26351,16 +26351,18 @@ void parse_states(auto& p, const test<std::uint64_t>& t, std::uint64_t first) no
     if ((named >> i & 1u) != 0) all[count++] = i;
   write(p, t, node_kind::in_constants, all, count);
 }
-// `tcp flags syn` has one of these; `tcp flags syn / syn,ack` has the first of the second. `ct status snat,dnat`.
-void parse_flags(auto& p, test<std::uint64_t> t, bool unequal) noexcept {
+// `tcp flags syn,ack` has one of these, `tcp flags == syn,ack` has both and no others; `tcp flags syn / syn,ack` has
+// the first of the second. `ct status snat,dnat`.
+void parse_flags(auto& p, test<std::uint64_t> t, parsed_relation r) noexcept {
   std::uint64_t wanted = parse_flag_names(p.in, t.node.operand);
-  t.node.operand.is_masked = true;
-  t.node.how = unequal ? relation::not_equal : relation::equal;
-  t.mask = wanted;
+  t.node.how = r.how;
   if (p.in.accept("/")) {
+    t.node.operand.is_masked = true;
     t.mask = parse_flag_names(p.in, t.node.operand);
-  } else {
+  } else if (!r.written) {
+    t.node.operand.is_masked = true;
     t.node.how = relation::not_equal;
+    t.mask = wanted;
     wanted = 0;
   }
   write(p, t, node_kind::comparison, &wanted, 1);
@@ -26393,7 +26395,7 @@ void parse_rest(auto& p, const operand_description& d, const Key* mask, bool mus
     const bool flags = are_flags(manner_of(d)) && in_or_not && !t.node.operand.is_masked;
     if (flags && !p.in.sees("-") && (!r.written || p.in.sees(",") || p.in.sees("/"))) {
       p.in.go_to(at);
-      return parse_flags(p, t, r.how == relation::not_equal);
+      return parse_flags(p, t, r);
     }
   }
   if constexpr (sizeof(Key) == sizeof(std::uint64_t)) {
@@ -26883,6 +26885,11 @@ bool parse_single_word(auto& p) noexcept {
     p.to.compare(describe(ip::daddr), relation::greater_equal, std::uint64_t{0xe000'0000});
     return true;
   }
+  // Not "ip and broadcast": for tcpdump an address whose host part is all ones or zeros.
+  in.skip_gap();
+  const std::size_t before = in.at();
+  if (in.accept_words("ip broadcast"))
+    return in.fail_at(before, "the netmask of ip broadcast is not known here: write ip daddr and the address"), true;
   if (in.accept_words("ether multicast") || in.accept_words("multicast")) {
     condition_node n;
     n.kind = node_kind::comparison;
@@ -26989,6 +26996,12 @@ bool parse_tcpdump_condition(auto& p) noexcept {
 // SCTP; a byte that the packet does not have makes the one comparison false, not the whole filter. Of `proto[...]` the
 // number and the mask must be constants. `gateway`, `protochain`, `wlan`, `inbound` and the like are not known.
 // Interfaces are numbers, or names that the program gave: `iif 1`, `oifname "wan"`.
+//
+// What nft's words mean there they mean here, but that a field and its relation never hold for a packet without the
+// field: `tcp option maxseg missing` is about TCP only, and `th` about TCP and UDP only, where nft takes what begins
+// any other payload for ports too. `meta length` counts the link header, as tcpdump's `len` does, and as nft does not.
+// Several states with a sign, `ct state != new,related`, are a list as in braces; nft takes them for one value, which
+// no packet has.
 #ifndef RUNNEL_MATCH_PARSE_CONDITION_HPP
 #define RUNNEL_MATCH_PARSE_CONDITION_HPP
 
@@ -27147,8 +27160,8 @@ void parse_whole(auto& p) noexcept {
 }  // namespace match::detail
 
 /// Reads a condition: `parse_condition("tcp dport 22 && ip saddr 10.0.0.0/8")`, or tcpdump's "host 10.0.0.1 and not
-/// arp". All that match expressions print is understood, and means what nft means by it. An empty text is a condition
-/// that holds for every packet.
+/// arp". All that match expressions print is understood, and means what nft means by it, with the few exceptions that
+/// are named above. An empty text is a condition that holds for every packet.
 ///
 /// The error says at which column what was expected: "condition: column 4: expected an address, not \"foo\"". `sets`
 /// are those that the text may name. Takes microseconds, needs no memory but the condition.

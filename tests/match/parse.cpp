@@ -203,6 +203,10 @@ TEST_CASE("nft's words are understood") {
   CHECK(read("ip saddr @blocklist ip6 daddr != @six") == "ip saddr @blocklist ip6 daddr != @six");
   CHECK(read("tcp flags & (syn|ack) == syn") == "tcp flags & (syn | ack) == syn");
   CHECK(read("tcp flags syn,ack") == "tcp flags & (syn | ack) != 0x0");
+  CHECK(read("tcp flags == syn,ack") == "tcp flags == syn | ack");  // with a sign they are one value, as nft has it
+  CHECK(read("tcp flags != fin,psh") == "tcp flags != fin | psh");
+  CHECK(read("ct status != snat,dnat") == "ct status != snat | dnat");
+  CHECK(read("tcp flags != syn / syn,ack") == "tcp flags & (syn | ack) != syn");
   CHECK(read("tcp flags syn / syn,ack") == "tcp flags & (syn | ack) == syn");
   CHECK(read("tcp flags == syn | ack") == "tcp flags == syn | ack");
   CHECK(read("tcp flags { syn, fin|ack }") == "tcp flags { syn, fin | ack }");
@@ -325,6 +329,8 @@ TEST_CASE("an error says at which column what was expected") {
   CHECK(read("tcp host 10.0.0.1") ==
         "condition: column 1: \"tcp\" does not go with this: leave it away, or write \"tcp and ...\"");
   CHECK(read("ip6 host 10.0.0.1") == "condition: column 10: not an IPv6 address");
+  CHECK(read("ip broadcast") ==
+        "condition: column 1: the netmask of ip broadcast is not known here: write ip daddr and the address");
   CHECK(read("tcp[tcpflags]") == "condition: column 14: expected a comparison, such as = 5, not the end");
   CHECK(read("ip[0:3] = 1") == "condition: column 6: fields have 1, 2 or 4 bytes");
   const std::string deep(100, '(');

@@ -16,6 +16,12 @@
 // SCTP; a byte that the packet does not have makes the one comparison false, not the whole filter. Of `proto[...]` the
 // number and the mask must be constants. `gateway`, `protochain`, `wlan`, `inbound` and the like are not known.
 // Interfaces are numbers, or names that the program gave: `iif 1`, `oifname "wan"`.
+//
+// What nft's words mean there they mean here, but that a field and its relation never hold for a packet without the
+// field: `tcp option maxseg missing` is about TCP only, and `th` about TCP and UDP only, where nft takes what begins
+// any other payload for ports too. `meta length` counts the link header, as tcpdump's `len` does, and as nft does not.
+// Several states with a sign, `ct state != new,related`, are a list as in braces; nft takes them for one value, which
+// no packet has.
 #ifndef RUNNEL_MATCH_PARSE_CONDITION_HPP
 #define RUNNEL_MATCH_PARSE_CONDITION_HPP
 
@@ -186,8 +192,8 @@ void parse_whole(auto& p) noexcept {
 }  // namespace match::detail
 
 /// Reads a condition: `parse_condition("tcp dport 22 && ip saddr 10.0.0.0/8")`, or tcpdump's "host 10.0.0.1 and not
-/// arp". All that match expressions print is understood, and means what nft means by it. An empty text is a condition
-/// that holds for every packet.
+/// arp". All that match expressions print is understood, and means what nft means by it, with the few exceptions that
+/// are named above. An empty text is a condition that holds for every packet.
 ///
 /// The error says at which column what was expected: "condition: column 4: expected an address, not \"foo\"". `sets`
 /// are those that the text may name. Takes microseconds, needs no memory but the condition.

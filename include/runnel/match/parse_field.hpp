@@ -265,16 +265,18 @@ void parse_states(auto& p, const test<std::uint64_t>& t, std::uint64_t first) no
     if ((named >> i & 1u) != 0) all[count++] = i;
   write(p, t, node_kind::in_constants, all, count);
 }
-// `tcp flags syn` has one of these; `tcp flags syn / syn,ack` has the first of the second. `ct status snat,dnat`.
-void parse_flags(auto& p, test<std::uint64_t> t, bool unequal) noexcept {
+// `tcp flags syn,ack` has one of these, `tcp flags == syn,ack` has both and no others; `tcp flags syn / syn,ack` has
+// the first of the second. `ct status snat,dnat`.
+void parse_flags(auto& p, test<std::uint64_t> t, parsed_relation r) noexcept {
   std::uint64_t wanted = parse_flag_names(p.in, t.node.operand);
-  t.node.operand.is_masked = true;
-  t.node.how = unequal ? relation::not_equal : relation::equal;
-  t.mask = wanted;
+  t.node.how = r.how;
   if (p.in.accept("/")) {
+    t.node.operand.is_masked = true;
     t.mask = parse_flag_names(p.in, t.node.operand);
-  } else {
+  } else if (!r.written) {
+    t.node.operand.is_masked = true;
     t.node.how = relation::not_equal;
+    t.mask = wanted;
     wanted = 0;
   }
   write(p, t, node_kind::comparison, &wanted, 1);
@@ -307,7 +309,7 @@ void parse_rest(auto& p, const operand_description& d, const Key* mask, bool mus
     const bool flags = are_flags(manner_of(d)) && in_or_not && !t.node.operand.is_masked;
     if (flags && !p.in.sees("-") && (!r.written || p.in.sees(",") || p.in.sees("/"))) {
       p.in.go_to(at);
-      return parse_flags(p, t, r.how == relation::not_equal);
+      return parse_flags(p, t, r);
     }
   }
   if constexpr (sizeof(Key) == sizeof(std::uint64_t)) {

@@ -339,6 +339,11 @@ bool parse_single_word(auto& p) noexcept {
     p.to.compare(describe(ip::daddr), relation::greater_equal, std::uint64_t{0xe000'0000});
     return true;
   }
+  // Not "ip and broadcast": for tcpdump an address whose host part is all ones or zeros.
+  in.skip_gap();
+  const std::size_t before = in.at();
+  if (in.accept_words("ip broadcast"))
+    return in.fail_at(before, "the netmask of ip broadcast is not known here: write ip daddr and the address"), true;
   if (in.accept_words("ether multicast") || in.accept_words("multicast")) {
     condition_node n;
     n.kind = node_kind::comparison;
