@@ -8,8 +8,8 @@
 //
 // The files: configuration.hpp reads FILE, routes.hpp makes its routes, vlans.hpp its VLANs, groups.hpp has cards let
 // in what is for groups, router.hpp has the tables and the way of a packet, link_state.hpp says when an interface is
-// down, kernel_beside.hpp when the kernel does the same, live_view.hpp has what a person sees, metrics.hpp what
-// Prometheus does.
+// down, kernel_beside.hpp when the kernel does the same, live_view.hpp has what a person sees, tell.hpp says it without
+// waiting, metrics.hpp has what Prometheus sees.
 #include <runnel/runnel.hpp>
 
 #include <cerrno>
@@ -25,7 +25,7 @@
 #include <vector>
 
 #include <sys/stat.h>  // stat
-#include <unistd.h>    // getpid, isatty
+#include <unistd.h>    // getpid
 
 #include "configuration.hpp"
 #include "groups.hpp"
@@ -34,6 +34,7 @@
 #include "live_view.hpp"
 #include "metrics.hpp"
 #include "router.hpp"
+#include "tell.hpp"
 
 using namespace runnel;
 
@@ -376,7 +377,6 @@ int forward_packets(gateway::configuration config, std::unique_ptr<gateway::rule
       return all;
     };
     gateway::live_view view(r);
-    const bool terminal = ::isatty(1) == 1;
     attendant attends(
         [&] {
           const std::vector<ip_interface> before = r.links;
@@ -387,15 +387,13 @@ int forward_packets(gateway::configuration config, std::unique_ptr<gateway::rule
               for (const interface_address& a : r.links[n].addresses)
                 if (!before[n].addresses.contains(a.address)) (void)links[n]->announce(a.address);
           }
-          if (why.empty()) std::printf("reloaded %s\n", file);
-          else std::printf("not reloaded: %s\n", why.c_str());
-          std::fflush(stdout);
+          gateway::tell(1, why.empty() ? std::string("reloaded ") + file : "not reloaded: " + why);
           for (gateway::port& p : ports)
             if (p.device.failure() != nullptr) p.trouble.clear();  // what a reload does not help is told again
         },
         [&](instant now) {
           gateway::look_at_links(r.config, ports, state != nullptr);
-          if (terminal) view.draw(r, ports, sum(), now);
+          if (view.is_seen()) view.draw(r, ports, sum(), now);
         });
     auto metrics = gateway::metrics_server::open(r.config.metrics_address, r.config.metrics_port,
                                                  [&] { return gateway::exposition(r, ports, sum()); });
@@ -423,7 +421,9 @@ int forward_packets(gateway::configuration config, std::unique_ptr<gateway::rule
     std::fflush(stdout);
     work.run();
 
-    if (terminal) std::printf("\n");  // behind ^C
+    // Before all that is said, for which nobody may wait.
+    const int status = state != nullptr ? export_state(r, state, time.now()) : 0;
+    if (view.is_seen()) std::printf("\n");  // behind ^C
     gateway::show([&](text_writer& screen) {
       for (gateway::port& p : ports) print(screen << p.name.c_str() << ": ", p.device), screen << '\n';
       describe(screen, inputs[0].path());
@@ -432,7 +432,7 @@ int forward_packets(gateway::configuration config, std::unique_ptr<gateway::rule
       gateway::print_rule_counters(screen, r.rules.current());
       if (r.has_fast_path()) print(screen << "\nFast path: ", r.flows.statistics()), screen << '\n';
     });
-    return state != nullptr ? export_state(r, state, time.now()) : 0;
+    return status;
   });
 }
 
@@ -478,6 +478,7 @@ int main(int argc, char** argv) try {
   if (only_check) return check(config, *rules);
 
   if (capture != nullptr) {
+    gateway::telling_waits = true;
     gateway::router r(std::move(config), std::move(rules));
     const std::string uri = written == nullptr ? "null:" : "pcap:" + std::string(written) + "?write";
     auto out = device::open(uri.c_str());

@@ -6,13 +6,13 @@
 #include <runnel/runnel.hpp>
 
 #include <cstddef>
-#include <cstdio>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "configuration.hpp"
 #include "router.hpp"
+#include "tell.hpp"
 
 namespace gateway {
 
@@ -63,8 +63,8 @@ inline void look_at_links(const configuration& c, std::vector<port>& ports, bool
     }
     std::string now = trouble_of(its, p, keeps);
     if (now == p.trouble) continue;
-    std::fprintf(stderr, "gateway: interface %s: %s\n", p.name.c_str(),
-                 now.empty() ? (std::string(p.device.name()) + " is up again").c_str() : now.c_str());
+    tell(2,
+         "gateway: interface " + p.name + ": " + (now.empty() ? std::string(p.device.name()) + " is up again" : now));
     p.trouble = std::move(now);
   }
 }

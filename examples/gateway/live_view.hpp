@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "router.hpp"
+#include "tell.hpp"
 
 namespace gateway {
 
@@ -63,10 +64,13 @@ class live_view {
  public:
   explicit live_view(router& r) : octets_(r.connections.capacity()) {}
 
+  // Whether there is a terminal to draw on.
+  [[nodiscard]] bool is_seen() const { return terminal_.is_there(); }
+
   // One screen. Rates are what has changed since the last one: to be called once a second. Looks at all connections, as
   // who talks most is not counted anywhere: some milliseconds for 100'000.
   void draw(router& r, const std::vector<port>& ports, const runnel::stage_counters& sum, runnel::instant now) {
-    show([&](runnel::text_writer& out) {
+    on_terminal([&](runnel::text_writer& out) {
       out << "\x1b[H\x1b[2J";
       out << "interface        packets/s in        bit/s in   packets/s out       bit/s out   neighbours\n";
       rates_.resize(ports.size());
@@ -100,6 +104,14 @@ class live_view {
   }
 
  private:
+  template <class Print>
+  void on_terminal(Print print_to) {
+    char buffer[4096];
+    const auto write = [](void* to, const char* s, std::size_t n) { static_cast<terminal*>(to)->write(s, n); };
+    runnel::text_writer screen{buffer, sizeof buffer, write, &terminal_};
+    print_to(screen);
+    screen.flush();
+  }
   // Packets of the last second: those that went the fast way, and the others by cause.
   void print_fast_path(runnel::text_writer& out, const runnel::flowtable_statistics& s) {
     (out << "\nfast path ").grouped(s.hits - flows_.hits);
@@ -136,6 +148,7 @@ class live_view {
     }
   }
 
+  terminal terminal_;
   std::vector<std::uint64_t> octets_;  // of each connection, a second ago
   std::vector<rates> rates_;
   std::uint64_t inserted_ = 0;

@@ -39,6 +39,7 @@
 
 #include "configuration.hpp"
 #include "routes.hpp"
+#include "tell.hpp"
 #include "vlans.hpp"
 
 namespace gateway {
@@ -81,7 +82,7 @@ class rule_set {
         [](void*, const runnel::log_line& line, const runnel::packet& p) {
           runnel::text<512> said;
           print_packet(said << line.prefix, p);
-          std::fprintf(stderr, "%s\n", said.c_str());
+          tell(2, said.c_str());
         },
         nullptr);
   }
