@@ -313,8 +313,8 @@ int forward_packets(gateway::configuration config, std::unique_ptr<gateway::rule
     try_to_write_state(state);
   }
 
-  if (const std::string told = gateway::kernel_beside(r, ports); !told.empty())
-    std::fprintf(stderr, "gateway: %s\n", told.c_str());
+  for (const std::string& told : {gateway::kernel_beside(r, ports), gateway::kernel_forwards_past(r, ports)})
+    if (!told.empty()) gateway::tell(2, "gateway: " + told);
 
   gateway::egress out(ports);
   auto onto_link = parse() | resolve(links.data(), links.size(), r.routes()) | transmit(out);

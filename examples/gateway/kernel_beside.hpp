@@ -31,9 +31,15 @@ inline runnel::ipv6_address address_of(const ::sockaddr* of) {
   return {runnel::load_be64(bytes), runnel::load_be64(bytes + 8)};
 }
 
-inline bool kernel_forwards(bool four) {
-  std::ifstream said(four ? "/proc/sys/net/ipv4/ip_forward" : "/proc/sys/net/ipv6/conf/all/forwarding");
-  return said.get() == '1';
+// Whether a setting of the kernel's is there and is not 0: "ipv4/conf/eth0/rp_filter".
+inline bool is_set(const std::string& setting) {
+  std::ifstream said("/proc/sys/net/" + setting);
+  const int c = said.get();
+  return said.good() && c != '0';
+}
+// Whether the kernel forwards what comes in by an interface.
+inline bool kernel_forwards(bool four, const std::string& interface) {
+  return is_set(four ? "ipv4/conf/" + interface + "/forwarding" : "ipv6/conf/all/forwarding");
 }
 
 // What an operator should know of a kernel that has an address on an interface from which the gateway gets copies:
@@ -51,7 +57,7 @@ inline std::string kernel_beside(const router& r, std::vector<port>& ports) {
       const std::string on = a->ifa_name;
       if (on != ports[i].device.name()) continue;
       const bool four = is_mapped(address), same = r.interfaces().is_own(address);
-      const bool forwards = !address.is_link_local() && kernel_forwards(four);
+      const bool forwards = kernel_forwards(four, on);
       if (!same && !forwards) continue;
       runnel::text<64> which;
       if (four) print(which, unmapped(address));
@@ -64,6 +70,19 @@ inline std::string kernel_beside(const router& r, std::vector<port>& ports) {
               : four    ? ", sysctl net.ipv4.ip_forward=0"
                         : ", sysctl net.ipv6.conf.all.forwarding=0");
     }
+  }
+  return "";
+}
+
+// The same of IPv4 on an interface without an address: the kernel forwards there too, by routes to other interfaces, if
+// no filter asks for the way back. What the rules drop goes that way then.
+inline std::string kernel_forwards_past(const router& r, std::vector<port>& ports) {
+  for (std::size_t i = 0; i < ports.size(); ++i) {
+    const std::string on = ports[i].device.name();
+    if (!r.config.interfaces[i].device.starts_with("af_packet:") || !kernel_forwards(true, on)) continue;
+    if (is_set("ipv4/conf/all/rp_filter") || is_set("ipv4/conf/" + on + "/rp_filter")) continue;
+    return "the kernel forwards what comes in by " + on + ", past all rules: sysctl net.ipv4.conf." + on +
+           ".forwarding=0";
   }
   return "";
 }
