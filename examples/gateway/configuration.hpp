@@ -248,8 +248,8 @@ class configuration_reader : words {
         return fail(w.at + slash + 1, six ? "expected a length from 1 to 128" : "expected a length from 1 to 32");
       const word alone{w.text.substr(0, slash), w.at};
       runnel::interface_address a;
-      if (six) a = {value(alone, runnel::parse_ipv6, "an IPv6 address"), bits};
-      else a = {value(alone, runnel::parse_ipv4, "an IPv4 address"), bits};
+      if (const runnel::ipv6_address own = host(alone, "an IPv4 address"); six) a = {own, bits};
+      else a = {runnel::unmapped(own), bits};
       if (good() && !link.addresses.add(a)) fail(w.at, "this address is there already, or is the 17th");
     } while (accept(","));
   }
@@ -269,8 +269,7 @@ class configuration_reader : words {
       if (accept("via")) {
         const word router = where.gateway = next();
         const bool is_six = router.text.find(':') != router.text.npos;
-        one.hop.gateway = is_six ? value(router, runnel::parse_ipv6, "an IPv6 address")
-                                 : runnel::mapped(value(router, runnel::parse_ipv4, "the address of a router"));
+        one.hop.gateway = host(router, "the address of a router");
         if (is_six ? four : six) return fail(router.at, "a router of the other family");
         (is_six ? six : four) = true;
       }

@@ -30,8 +30,9 @@ class route_set {
     table_type& main = *tables[0];
     // Without rules all is in main: one search instead of two.
     table_type& local = c.rules.empty() ? main : new_table(room_for(c));
-    add_links(links, main, local);
+    add_networks(links, main);
     for (const configuration::route& r : c.routes) add(*tables[r.table], r.covered, r.ways);
+    add_own(links, local);  // last: where both are one table no route takes what is for this host
 
     if (!c.rules.empty()) add_rule(0, {}, local, 255);
     add_rule(32766, {}, main, 254);
@@ -78,15 +79,19 @@ class route_set {
     complete_ = rules_.add(priority, about, table, static_cast<std::uint32_t>(name)) && complete_;
   }
 
-  // Networks into main; what is for this host, its addresses and what is sent to many, into local.
-  void add_links(const std::vector<runnel::ip_interface>& links, table_type& main, table_type& local) {
+  void add_networks(const std::vector<runnel::ip_interface>& links, table_type& main) {
+    for (std::uint16_t n = 1; n < links.size(); ++n)
+      for (const runnel::interface_address& a : links[n].addresses)
+        add(main, subnet_of(a, a.length), runnel::next_hop::on_link(n));
+  }
+  // What is for this host: its addresses, and what is sent to many.
+  void add_own(const std::vector<runnel::ip_interface>& links, table_type& local) {
     using runnel::next_hop, runnel::route_type, runnel::net;
     for (const runnel::prefix many : {net("224.0.0.0/4"), net("255.255.255.255/32"), net("ff00::/8")})
       add(local, many, next_hop::of(route_type::broadcast));
     const auto count = static_cast<std::uint16_t>(links.size());
     for (std::uint16_t n = 1; n < count; ++n)
       for (const runnel::interface_address& a : links[n].addresses) {
-        add(main, subnet_of(a, a.length), next_hop::on_link(n));
         add(local, subnet_of(a, 128), next_hop::of(route_type::local, n));
         if (runnel::is_mapped(a.address) && a.length <= 96 + 30) {
           const std::uint32_t hosts = 0xffff'ffffu >> (a.length - 96);

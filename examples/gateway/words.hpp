@@ -113,6 +113,17 @@ class words {
     else if (!v) fail(w.at + v.error().position, std::string(what) + ": " + v.error().reason);
     return v ? *v : typename decltype(v)::value_type{};
   }
+  // The address of a host on some link, in the form of its family.
+  runnel::ipv6_address host(const word& w, const char* what) {
+    const bool six = w.text.find(':') != w.text.npos;
+    const runnel::ipv6_address a =
+        six ? value(w, runnel::parse_ipv6, "an IPv6 address") : runnel::mapped(value(w, runnel::parse_ipv4, what));
+    const runnel::ipv4_address four = runnel::unmapped(a);
+    if (six ? a.is_unspecified() || a.is_loopback() || a.is_multicast() || runnel::is_mapped(a)
+            : four.is_unspecified() || four.is_loopback() || four.is_multicast() || four.is_broadcast())
+      expected(w, "the address of one host");
+    return a;
+  }
 
  protected:
   std::string_view text_;

@@ -172,6 +172,23 @@ TEST_CASE("gateway: the interface of a route is named, or that of its router") {
   CHECK(shown(c) == "default dev lan scope link\ndefault dev lan\n");
 }
 
+TEST_CASE("gateway: no route takes addresses of this host from it, with rules or without") {
+  for (const char* rule : {"", "rule priority 5 table main\n"}) {
+    gateway::configuration c;
+    REQUIRE(read_configuration(two_networks + rule +
+                                   "route 10.0.0.1/32 dev wan\nroute 10.0.0.255/32 dev wan\nroute 224.0.0.0/4 dev wan\n"
+                                   "route fd00::1/128 dev wan\nroute 10.0.0.0/24 dev wan\n",
+                               &c) == "ok");
+    auto rules = loaded_rules(c);
+    const gateway::router r(std::move(c), std::move(rules));
+    CHECK(r.interface_towards(addr4("10.0.0.1")) == 1);
+    CHECK(r.interface_towards(addr6("fd00::1")) == 1);
+    CHECK(r.interface_towards(addr4("10.0.0.255")) == 1);
+    CHECK(r.interface_towards(addr4("224.0.0.5")) == 0);
+    CHECK(r.interface_towards(addr4("10.0.0.7")) == 2);
+  }
+}
+
 TEST_CASE("gateway: flows of a route are spread among several routers") {
   gateway::configuration c;
   REQUIRE(read_route("route default via 203.0.113.1 weight 3 via 10.0.0.9 via 192.0.2.1 dev lan mtu 1400\n"
@@ -225,6 +242,13 @@ TEST_CASE("gateway: what is wrong has a line and a column") {
         "2:11 expected an address with the length of its network, such as 192.168.1.1/24, not \"10.0.0.1\"");
   CHECK(read_configuration("interface lan {\n  address 10.0.0.256/24 }") == "2:18 an IPv4 address: a part above 255");
   CHECK(read_configuration("interface lan {\n  address 10.0.0.1/33 }") == "2:20 expected a length from 1 to 32");
+  for (const char* odd : {"0.0.0.0/8", "127.0.0.1/8", "224.0.0.1/24", "255.255.255.255/32", "::/64", "::1/128",
+                          "ff02::1/64", "::ffff:10.0.0.1/120"})
+    CHECK(read_configuration(std::string("interface lan { device \"null:\" address ") + odd + " }") ==
+          "1:40 expected the address of one host, not \"" + std::string(odd, std::string(odd).find('/')) + '"');
+  for (const char* odd : {"0.0.0.0", "127.0.0.1", "224.0.0.1", "::", "ff02::2", "::ffff:10.0.0.9"})
+    CHECK(read_route(std::string("route default via ") + odd + " dev lan") ==
+          "3:19 expected the address of one host, not \"" + std::string(odd) + '"');
   CHECK(read_configuration("interface lan { device eth0 }") ==
         "1:24 expected a device in quotes, such as \"af_packet:eth0\", not \"eth0\"");
   CHECK(read_configuration("interface lan { device \"eth0\n }") ==
