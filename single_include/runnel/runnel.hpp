@@ -26356,6 +26356,7 @@ void parse_states(auto& p, const test<std::uint64_t>& t, std::uint64_t first) no
 void parse_flags(auto& p, test<std::uint64_t> t, parsed_relation r) noexcept {
   std::uint64_t wanted = parse_flag_names(p.in, t.node.operand);
   t.node.how = r.how;
+  t.node.inside = true;
   if (p.in.accept("/")) {
     t.node.operand.is_masked = true;
     t.mask = parse_flag_names(p.in, t.node.operand);

@@ -5,6 +5,8 @@
 
 #include <doctest/doctest.h>
 
+#include <runnel/match/parse_condition.hpp>
+
 #include "interpreter.hpp"
 #include "lowering.hpp"
 
@@ -98,6 +100,22 @@ TEST_CASE("random conditions with sets decide in a program as in an expression, 
   }
   CHECK(held > 500);
   CHECK(differ == 0);
+}
+
+TEST_CASE("conditions that were read from text decide in a program as in an expression") {
+  const std::vector<octets> packets = make_packets(400, 11, 5);
+  comparison<interpreter> c(packets);
+  for (const char* text :
+       {"tcp flags != syn / syn,ack", "tcp flags != fin,psh", "tcp flags syn / syn,ack", "tcp flags != syn",
+        "tcp flags != { syn, ack }", "tcp dport != { 22, 80-90 }", "ip saddr != 10.0.0.0/8", "ip ttl != 5-64",
+        "tcp[tcpflags] & (tcp-syn|tcp-ack) != tcp-syn", "not (ip6 daddr { ::1, fe80::/10 })"}) {
+    const auto read = parse_condition(text);
+    REQUIRE(read);
+    c.add(*read);
+  }
+  c.flush();
+  CHECK(c.held);
+  CHECK(c.wrong == 0);
 }
 
 TEST_CASE("what cannot be lowered is an error that says which part and why") {
