@@ -25912,6 +25912,7 @@ struct parser {
   node_writer to;
   named_sets sets{};
   named_sets own_sets{};  // of the text itself
+  bool beside = false;    // another condition stands right before the next one
   unsigned depth = 0;     // how many brackets are open
   unsigned tags = 0;      // how many VLAN tags were asked for, side by side
   // For `port 80 or 443`: what stood before the value that was last.
@@ -26919,8 +26920,8 @@ inline bool parse_direction(text_cursor& in, qualifiers::direction& to) noexcept
     if (in.accept_words(d.words)) return to = d.way, true;
   return false;
 }
-// A condition in tcpdump's way. False, and nothing read, when there is none.
-bool parse_tcpdump_condition(auto& p) noexcept {
+// A condition in tcpdump's way, perhaps `beside` another one. False, and nothing read, when there is none.
+bool parse_tcpdump_condition(auto& p, bool beside) noexcept {
   text_cursor& in = p.in;
   using kind = qualifiers::kind;
   operand_description d;
@@ -26955,7 +26956,10 @@ bool parse_tcpdump_condition(auto& p) noexcept {
     if (is_ether) return in.expected("host, src, dst, proto, broadcast or multicast"), true;
     if (*q.header != '\0') return write_protocol_word(p, q.header);
     if (!is_digit(in.ahead()) && !sees_colon(in)) return in.go_to(before), false;
-    // A value alone: with what the last one had, else a host.
+    // A value alone: with what the last one had, else a host. Beside another condition it is more of that one's, and
+    // would be read as "and".
+    if (beside || (p.said.what == kind::none && p.to.size() != 0))
+      return in.fail("a value without a field: several values of one stand in braces, { 10.0.0.1, 10.0.0.2 }"), true;
     if (p.said.what != kind::none) q = p.said;
     return parse_value_of(p, q), true;
   }
@@ -27022,7 +27026,8 @@ void parse_list(auto& p) noexcept;
 void parse_one(auto& p) noexcept {
   text_cursor& in = p.in;
   const bool verdict_may_be = p.verdict_may_be;
-  p.verdict_may_be = false;
+  const bool beside = p.beside;
+  p.verdict_may_be = p.beside = false;
   const bool negated = in.accept_words("not") || (!in.sees("!=") && in.accept("!"));
   const bool brackets = !negated && in.sees("(");
   if ((negated || brackets) && ++p.depth > max_brackets) in.fail("too many brackets or negations inside each other");
@@ -27042,7 +27047,9 @@ void parse_one(auto& p) noexcept {
     --p.depth;
   } else if (in.accept_words("always")) {
     p.to.always();
-  } else if (!parse_field_condition(p) && in.good() && !parse_tcpdump_condition(p)) {
+  } else if (parse_field_condition(p)) {
+    p.said = {};
+  } else if (in.good() && !parse_tcpdump_condition(p, beside)) {
     in.expected(verdict_may_be && p.of_chain
                     ? "a condition, such as tcp dport 22, or a statement, such as accept, jump or counter"
                 : verdict_may_be ? "a condition, such as tcp dport 22, or one of accept, drop, pass, tx, redirect, "
@@ -27114,6 +27121,7 @@ void parse_group(auto& p) noexcept {
     p.took_told = false;
     p.verdict_may_be = p.of_rule && p.depth == 0;
     const std::size_t size = p.to.size();
+    p.beside = true;
     parse_one(p);
     p.told = parser::none;
     if (!p.in.good()) return;

@@ -329,6 +329,18 @@ TEST_CASE("an error says at which column what was expected") {
   CHECK(read("tcp host 10.0.0.1") ==
         "condition: column 1: \"tcp\" does not go with this: leave it away, or write \"tcp and ...\"");
   CHECK(read("ip6 host 10.0.0.1") == "condition: column 10: not an IPv6 address");
+  const std::string alone =
+      "a value without a field: several values of one stand in braces, { 10.0.0.1, 10.0.0.2 }";  // neither nft nor
+                                                                                                 // tcpdump
+  CHECK(read("ip saddr 10.0.0.0/8 192.0.2.0/24") == "condition: column 21: " + alone);
+  CHECK(read("ip saddr 10.0.0.0/8 or 192.0.2.0/24") == "condition: column 24: " + alone);
+  CHECK(read("src host 10.0.0.1 or ip ttl 5 or 10.0.0.2") == "condition: column 34: " + alone);
+  CHECK(read("port 80 443") == "condition: column 9: " + alone);
+  CHECK(read("ip 10.0.0.1") == "condition: column 4: " + alone);
+  CHECK(read("src host 10.0.0.1 or 10.0.0.2") ==
+        "ip saddr 10.0.0.1 or arp saddr ip 10.0.0.1 or ip saddr 10.0.0.2 or "
+        "arp saddr ip 10.0.0.2");
+  CHECK(read("not 10.0.0.1") == read("not host 10.0.0.1"));
   CHECK(read("ip broadcast") ==
         "condition: column 1: the netmask of ip broadcast is not known here: write ip daddr and the address");
   CHECK(read("tcp[tcpflags]") == "condition: column 14: expected a comparison, such as = 5, not the end");

@@ -53,7 +53,8 @@ void parse_list(auto& p) noexcept;
 void parse_one(auto& p) noexcept {
   text_cursor& in = p.in;
   const bool verdict_may_be = p.verdict_may_be;
-  p.verdict_may_be = false;
+  const bool beside = p.beside;
+  p.verdict_may_be = p.beside = false;
   const bool negated = in.accept_words("not") || (!in.sees("!=") && in.accept("!"));
   const bool brackets = !negated && in.sees("(");
   if ((negated || brackets) && ++p.depth > max_brackets) in.fail("too many brackets or negations inside each other");
@@ -73,7 +74,9 @@ void parse_one(auto& p) noexcept {
     --p.depth;
   } else if (in.accept_words("always")) {
     p.to.always();
-  } else if (!parse_field_condition(p) && in.good() && !parse_tcpdump_condition(p)) {
+  } else if (parse_field_condition(p)) {
+    p.said = {};
+  } else if (in.good() && !parse_tcpdump_condition(p, beside)) {
     in.expected(verdict_may_be && p.of_chain
                     ? "a condition, such as tcp dport 22, or a statement, such as accept, jump or counter"
                 : verdict_may_be ? "a condition, such as tcp dport 22, or one of accept, drop, pass, tx, redirect, "
@@ -145,6 +148,7 @@ void parse_group(auto& p) noexcept {
     p.took_told = false;
     p.verdict_may_be = p.of_rule && p.depth == 0;
     const std::size_t size = p.to.size();
+    p.beside = true;
     parse_one(p);
     p.told = parser::none;
     if (!p.in.good()) return;

@@ -173,6 +173,7 @@ struct parser {
   node_writer to;
   named_sets sets{};
   named_sets own_sets{};  // of the text itself
+  bool beside = false;    // another condition stands right before the next one
   unsigned depth = 0;     // how many brackets are open
   unsigned tags = 0;      // how many VLAN tags were asked for, side by side
   // For `port 80 or 443`: what stood before the value that was last.

@@ -372,8 +372,8 @@ inline bool parse_direction(text_cursor& in, qualifiers::direction& to) noexcept
     if (in.accept_words(d.words)) return to = d.way, true;
   return false;
 }
-// A condition in tcpdump's way. False, and nothing read, when there is none.
-bool parse_tcpdump_condition(auto& p) noexcept {
+// A condition in tcpdump's way, perhaps `beside` another one. False, and nothing read, when there is none.
+bool parse_tcpdump_condition(auto& p, bool beside) noexcept {
   text_cursor& in = p.in;
   using kind = qualifiers::kind;
   operand_description d;
@@ -408,7 +408,10 @@ bool parse_tcpdump_condition(auto& p) noexcept {
     if (is_ether) return in.expected("host, src, dst, proto, broadcast or multicast"), true;
     if (*q.header != '\0') return write_protocol_word(p, q.header);
     if (!is_digit(in.ahead()) && !sees_colon(in)) return in.go_to(before), false;
-    // A value alone: with what the last one had, else a host.
+    // A value alone: with what the last one had, else a host. Beside another condition it is more of that one's, and
+    // would be read as "and".
+    if (beside || (p.said.what == kind::none && p.to.size() != 0))
+      return in.fail("a value without a field: several values of one stand in braces, { 10.0.0.1, 10.0.0.2 }"), true;
     if (p.said.what != kind::none) q = p.said;
     return parse_value_of(p, q), true;
   }
