@@ -198,7 +198,8 @@ class metrics_server {
     for (;;) {
       handle fd{::accept4(listener_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC)};
       if (fd.get() < 0) return;
-      if (visitors_.size() >= most) continue;  // it is closed
+      // Who has been here longest goes: a scrape is over at once, and who only stays must not keep others out.
+      if (visitors_.size() >= most) visitors_.erase(visitors_.begin());
       watch(fd.get(), EPOLLIN);
       visitors_.push_back({std::move(fd), now + runnel::seconds(5), ""});
     }
