@@ -28048,7 +28048,8 @@ inline constexpr symmetric_parts symmetric_table;
 // thread `hash % n` gets it: both directions of a flow meet on one thread, whichever saw them first, so tables of
 // connections need no lock. The burst of a thread is sorted once, and each ring gets its part with one store.
 //
-// A packet is neither cut nor cloned on a thread that is not its pool's. One that was handed over twice, and is back on
+// A packet is neither cloned nor cut into its own pool's slots on a thread that is not that pool's; what cuts or joins
+// packets takes a pool of its thread for it (`.memory`, `copies_to`). One that was handed over twice, and is back on
 // that thread, is as any other there behind `[](packet& p) { p.come_home(); }`.
 #ifndef RUNNEL_FLOW_HANDOFF_HPP
 #define RUNNEL_FLOW_HANDOFF_HPP
@@ -41899,7 +41900,7 @@ class cursor {
 // Fragmentation: packets that are too long for the next network in pieces that are not. RFC 791 §3.2, RFC 1812
 // §4.2.2.7, RFC 6864, RFC 8200 §4.5, RFC 7112, RFC 8021.
 //
-// Each piece is a packet of its own, linear, in a slot of the same pool: all have headers of their own, and most
+// Each piece is a packet of its own, linear, in a slot of its own: all have headers of their own, and most
 // devices would have to gather them anyway.
 #ifndef RUNNEL_IP_FRAGMENT_HPP
 #define RUNNEL_IP_FRAGMENT_HPP
@@ -41922,13 +41923,24 @@ struct cutting {
   }
 };
 
+// The empty handles that pieces are put into, and the pool of this thread for those of what another one handed over.
+struct pieces_to_fill {
+  packet* pieces;
+  std::size_t room;
+  pool* memory;
+};
+
 // The pieces in order, or nothing and why. `write(ip, at, size)` writes the IP header of the piece from `at` on.
 template <class Write>
-[[nodiscard]] result<std::size_t, drop_reason> cut(packet& p, const cutting& c, std::size_t mtu, packet* pieces,
-                                                   std::size_t room, Write write) noexcept {
-  if (p.is_away()) return drop_reason::other_thread;
-  const auto give_back = [pieces](std::size_t n, drop_reason why) {
-    pool::release(pieces, n);
+[[nodiscard]] result<std::size_t, drop_reason> cut(packet& p, const cutting& c, std::size_t mtu,
+                                                   const pieces_to_fill& fill, Write write) noexcept {
+  const auto [pieces, room, memory] = fill;
+  // Only its own thread takes slots from a pool.
+  if (&p.home() == memory) p.come_home();
+  pool* const home = p.is_away() ? memory : &p.home();
+  if (home == nullptr) return drop_reason::other_thread;
+  const auto give_back = [&fill](std::size_t n, drop_reason why) {
+    pool::release(fill.pieces, n);
     return why;
   };
   cursor from(p);
@@ -41937,7 +41949,7 @@ template <class Write>
   for (std::size_t at = 0; at < c.payload; ++n) {
     if (n == room) return give_back(n, drop_reason::fragments_full);
     const std::size_t header = at == 0 ? c.first_header : c.later_header, size = c.size_of_piece(at, mtu);
-    pieces[n] = p.home().allocate();
+    pieces[n] = home->allocate();
     if (!pieces[n]) return give_back(n, drop_reason::no_packet);
     packet& piece = pieces[n];
     std::byte* const to = piece.put(c.link + header + size);
@@ -42015,14 +42027,16 @@ inline std::size_t copy_options(std::byte* to, const ipv4& whole, bool first) no
 /// Cuts an IPv4 packet that is longer than `mtu` (bytes of the IP datagram) into the fewest pieces that are not, in
 /// order, each but the last as long as it may be. `pieces` are empty handles; says how many of them were filled. A
 /// packet that is short enough is the only piece, as it is. A fragment is cut into further ones. A checksum that was
-/// left to the device is completed.
+/// left to the device is completed. Pieces are in slots of the packet's pool, or, of a packet that another thread has
+/// handed over, of `memory`, a pool of this thread.
 ///
 /// On failure there are no pieces, `p` is still the caller's, and the reason is: `too_big`, it must not be cut - DF is
 /// set, or it is IPv6, which no router cuts: answer with an ICMP "fragmentation needed" or "packet too big" -, the MTU
 /// leaves no room for eight bytes of payload, or a slot is shorter than the MTU; `fragments_full`, there would be more
-/// than `room` pieces; `no_packet`, the pool has not enough slots; `not_ip`; `other_thread`. Copies each byte once.
+/// than `room` pieces; `no_packet`, the pool has not enough slots; `not_ip`; `other_thread`, it was handed over, and
+/// there is no `memory`. Copies each byte once.
 [[nodiscard]] inline result<std::size_t, drop_reason> fragment(packet& p, std::size_t mtu, packet* pieces,
-                                                               std::size_t room) noexcept {
+                                                               std::size_t room, pool* memory = nullptr) noexcept {
   const header_map map{static_cast<const packet&>(p)};
   if (map.has<ipv6>())
     return map.get<ipv6>().payload_length() + ipv6::min_size <= mtu
@@ -42044,7 +42058,7 @@ inline std::size_t copy_options(std::byte* to, const ipv4& whole, bool first) no
   const std::size_t offset = own.fragment_offset();
   const bool more = own.more_fragments();
   const std::byte* const from = p.data() + link;
-  return detail::cut(p, c, mtu, pieces, room, [&](std::byte* to, std::size_t at, std::size_t size) {
+  return detail::cut(p, c, mtu, {pieces, room, memory}, [&](std::byte* to, std::size_t at, std::size_t size) {
     const bool first = at == 0;
     const std::size_t header_size = 20 + sizes[first ? 0 : 1];
     copy_bytes(to, from, 20);
@@ -42062,7 +42076,8 @@ inline std::size_t copy_options(std::byte* to, const ipv4& whole, bool first) no
 /// and routing headers, and what is before them, are in every piece. Fails as `fragment` does; a packet that is a
 /// fragment already is `ip_fragment`, one whose headers do not fit the first piece `too_big` (RFC 7112).
 [[nodiscard]] inline result<std::size_t, drop_reason> fragment_at_source(packet& p, std::size_t mtu, std::uint32_t id,
-                                                                         packet* pieces, std::size_t room) noexcept {
+                                                                         packet* pieces, std::size_t room,
+                                                                         pool* memory = nullptr) noexcept {
   const header_map map{static_cast<const packet&>(p)};
   if (!map.has<ipv6>() || p.layers().network < p.headroom()) return drop_reason::not_ip;
   const std::size_t total = map.get<ipv6>().payload_length() + ipv6::min_size;
@@ -42086,7 +42101,7 @@ inline std::size_t copy_options(std::byte* to, const ipv4& whole, bool first) no
   if (mtu < header + 8 || e.offset() + 60 - before > (mtu - header) / 8 * 8) return drop_reason::too_big;
   const std::byte* const from = p.data() + link;
   const std::uint8_t next = load_u8(from + named_at);
-  return detail::cut(p, c, mtu, pieces, room, [&](std::byte* to, std::size_t at, std::size_t size) {
+  return detail::cut(p, c, mtu, {pieces, room, memory}, [&](std::byte* to, std::size_t at, std::size_t size) {
     copy_bytes(to, from, before);
     store_be16(to + 4, static_cast<std::uint16_t>(header - ipv6::min_size + size));
     store_u8(to + named_at, ipv6_extension::fragment);
@@ -42269,6 +42284,7 @@ struct egress_options {
   ip_interfaces interfaces{};                 ///< for MTUs (one that is not there has 1500 bytes), and who is this host
   const path_mtu_cache* path_mtus = nullptr;  ///< of what this host sends; null: only links count
   random_generator* ids = nullptr;  ///< of fragments of this host's IPv6 packets (RFC 7739); null: none is fragmented
+  pool* memory = nullptr;  ///< of this thread, for pieces of what `steer` handed over: `&self.memory()` of a worker
 };
 
 namespace detail {
@@ -42356,11 +42372,11 @@ struct fragment_stage : stage_defaults {
 
  private:
   [[nodiscard]] result<std::size_t, drop_reason> cut(packet& p, std::size_t mtu, packet* pieces) const noexcept {
-    if (!p.layers().has(protocol::ipv6)) return runnel::fragment(p, mtu, pieces, most);
+    if (!p.layers().has(protocol::ipv6)) return runnel::fragment(p, mtu, pieces, most, mtu_of.options.memory);
     if (mtu < path_mtu_cache::least6) mtu = path_mtu_cache::least6;
-    if (mtu_of.options.ids == nullptr) return runnel::fragment(p, mtu, pieces, most);
+    if (mtu_of.options.ids == nullptr) return runnel::fragment(p, mtu, pieces, most, mtu_of.options.memory);
     const auto id = static_cast<std::uint32_t>(mtu_of.options.ids->next() >> 32);
-    return fragment_at_source(p, mtu, id, pieces, most);
+    return fragment_at_source(p, mtu, id, pieces, most, mtu_of.options.memory);
   }
 };
 
@@ -42379,10 +42395,10 @@ struct fragment_stage : stage_defaults {
 /// Cuts packets that are longer than their next hop, its interface or their path takes, into pieces that go on in their
 /// place, in order (RFC 4787 REQ-13); what is short enough goes on as it is. The number of the next hop is in the
 /// packet's `scratch`, and stays there. Drops what `fragment(packet&, ...)` refuses: `too_big` (DF, or IPv6 without
-/// `.ids`), more than 64 pieces (`fragments_full`), `no_packet`, and what another thread has handed over
-/// (`other_thread`), unless it was copied to a pool of this one. Options as those of the `check_mtu` or `forwarding`
-/// before it. Packets that stand for several segments are left to the device. Hops, interfaces, path MTUs and the
-/// generator must outlive the pipeline.
+/// `.ids`), more than 64 pieces (`fragments_full`), `no_packet`, and, without `.memory`, what another thread has handed
+/// over (`other_thread`). Options as those of the `check_mtu` or `forwarding` before it. Packets that stand for several
+/// segments are left to the device. Hops, interfaces, path MTUs, the generator and the memory must outlive the
+/// pipeline.
 [[nodiscard]] constexpr auto fragment(const next_hop_table& hops, egress_options options = {}) noexcept {
   return detail::fragment_stage{{&hops, options}};
 }

@@ -190,3 +190,42 @@ TEST_CASE("what must not be cut is dropped with its reason") {
   run(attach(q, path));
   CHECK(counters_of<1>(path).dropped(drop_reason::too_big) == 2);
 }
+
+TEST_CASE("what another thread has handed over is cut into slots of this one's pool") {
+  way_out t;
+  counted_pool other{pool_config{.packets = 8, .bytes = 1700, .headroom = 64, .bare = 8}};
+  const octets datagrams[] = {udp_datagram(1400, 0xcb00'71c8, false), udp_datagram6(1500, {})};
+  queue<drop_tail, 8> q;
+  const auto hand_over = [&](counted_pool& from) {
+    for (const octets& d : datagrams) {
+      packet p = packet_of(from, join({d[0] >> 4 == 6 ? link6() : link4(), d}));
+      p.scratch(t.routes.lookup(addr4("203.0.113.200")));
+      REQUIRE(p.send_away());
+      CHECK(q.push(static_cast<packet&&>(p)) == pass);
+    }
+  };
+  SUBCASE("and those that went there and came back as well") {
+    hand_over(other);
+    hand_over(t.memory);
+    std::size_t n = 0;
+    auto path = parse() | fragment(t.hops, {.interfaces = t.all, .ids = &t.ids, .memory = &t.memory.get()}) |
+                deliver([&](packet p) {
+                  n += octets_of(p).size();
+                  CHECK(&p.home() == &t.memory.get());
+                  CHECK_FALSE(p.is_away());
+                });
+    run(attach(q, path));
+    CHECK(n == 2 * (1400 + 2 * 20 + 3 * 14 + 1500 + 40 + 2 * 8 + 2 * 14));
+    other->reclaim();
+    t.memory->reclaim();
+  }
+  SUBCASE("without such a pool it is dropped, and its cause counted") {
+    hand_over(other);
+    auto path = parse() | fragment(t.hops, {.interfaces = t.all, .ids = &t.ids}) | discard;
+    run(attach(q, path));
+    CHECK(counters_of<1>(path).dropped(drop_reason::other_thread) == 2);
+    other->reclaim();
+  }
+  other.check_all_home();
+  t.memory.check_all_home();
+}

@@ -12,7 +12,8 @@
 // thread `hash % n` gets it: both directions of a flow meet on one thread, whichever saw them first, so tables of
 // connections need no lock. The burst of a thread is sorted once, and each ring gets its part with one store.
 //
-// A packet is neither cut nor cloned on a thread that is not its pool's. One that was handed over twice, and is back on
+// A packet is neither cloned nor cut into its own pool's slots on a thread that is not that pool's; what cuts or joins
+// packets takes a pool of its thread for it (`.memory`, `copies_to`). One that was handed over twice, and is back on
 // that thread, is as any other there behind `[](packet& p) { p.come_home(); }`.
 #ifndef RUNNEL_FLOW_HANDOFF_HPP
 #define RUNNEL_FLOW_HANDOFF_HPP

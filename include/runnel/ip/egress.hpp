@@ -40,6 +40,7 @@ struct egress_options {
   ip_interfaces interfaces{};                 ///< for MTUs (one that is not there has 1500 bytes), and who is this host
   const path_mtu_cache* path_mtus = nullptr;  ///< of what this host sends; null: only links count
   random_generator* ids = nullptr;  ///< of fragments of this host's IPv6 packets (RFC 7739); null: none is fragmented
+  pool* memory = nullptr;  ///< of this thread, for pieces of what `steer` handed over: `&self.memory()` of a worker
 };
 
 namespace detail {
@@ -127,11 +128,11 @@ struct fragment_stage : stage_defaults {
 
  private:
   [[nodiscard]] result<std::size_t, drop_reason> cut(packet& p, std::size_t mtu, packet* pieces) const noexcept {
-    if (!p.layers().has(protocol::ipv6)) return runnel::fragment(p, mtu, pieces, most);
+    if (!p.layers().has(protocol::ipv6)) return runnel::fragment(p, mtu, pieces, most, mtu_of.options.memory);
     if (mtu < path_mtu_cache::least6) mtu = path_mtu_cache::least6;
-    if (mtu_of.options.ids == nullptr) return runnel::fragment(p, mtu, pieces, most);
+    if (mtu_of.options.ids == nullptr) return runnel::fragment(p, mtu, pieces, most, mtu_of.options.memory);
     const auto id = static_cast<std::uint32_t>(mtu_of.options.ids->next() >> 32);
-    return fragment_at_source(p, mtu, id, pieces, most);
+    return fragment_at_source(p, mtu, id, pieces, most, mtu_of.options.memory);
   }
 };
 
@@ -150,10 +151,10 @@ struct fragment_stage : stage_defaults {
 /// Cuts packets that are longer than their next hop, its interface or their path takes, into pieces that go on in their
 /// place, in order (RFC 4787 REQ-13); what is short enough goes on as it is. The number of the next hop is in the
 /// packet's `scratch`, and stays there. Drops what `fragment(packet&, ...)` refuses: `too_big` (DF, or IPv6 without
-/// `.ids`), more than 64 pieces (`fragments_full`), `no_packet`, and what another thread has handed over
-/// (`other_thread`), unless it was copied to a pool of this one. Options as those of the `check_mtu` or `forwarding`
-/// before it. Packets that stand for several segments are left to the device. Hops, interfaces, path MTUs and the
-/// generator must outlive the pipeline.
+/// `.ids`), more than 64 pieces (`fragments_full`), `no_packet`, and, without `.memory`, what another thread has handed
+/// over (`other_thread`). Options as those of the `check_mtu` or `forwarding` before it. Packets that stand for several
+/// segments are left to the device. Hops, interfaces, path MTUs, the generator and the memory must outlive the
+/// pipeline.
 [[nodiscard]] constexpr auto fragment(const next_hop_table& hops, egress_options options = {}) noexcept {
   return detail::fragment_stage{{&hops, options}};
 }

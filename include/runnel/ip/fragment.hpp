@@ -2,7 +2,7 @@
 // Fragmentation: packets that are too long for the next network in pieces that are not. RFC 791 §3.2, RFC 1812
 // §4.2.2.7, RFC 6864, RFC 8200 §4.5, RFC 7112, RFC 8021.
 //
-// Each piece is a packet of its own, linear, in a slot of the same pool: all have headers of their own, and most
+// Each piece is a packet of its own, linear, in a slot of its own: all have headers of their own, and most
 // devices would have to gather them anyway.
 #ifndef RUNNEL_IP_FRAGMENT_HPP
 #define RUNNEL_IP_FRAGMENT_HPP
@@ -37,13 +37,24 @@ struct cutting {
   }
 };
 
+// The empty handles that pieces are put into, and the pool of this thread for those of what another one handed over.
+struct pieces_to_fill {
+  packet* pieces;
+  std::size_t room;
+  pool* memory;
+};
+
 // The pieces in order, or nothing and why. `write(ip, at, size)` writes the IP header of the piece from `at` on.
 template <class Write>
-[[nodiscard]] result<std::size_t, drop_reason> cut(packet& p, const cutting& c, std::size_t mtu, packet* pieces,
-                                                   std::size_t room, Write write) noexcept {
-  if (p.is_away()) return drop_reason::other_thread;
-  const auto give_back = [pieces](std::size_t n, drop_reason why) {
-    pool::release(pieces, n);
+[[nodiscard]] result<std::size_t, drop_reason> cut(packet& p, const cutting& c, std::size_t mtu,
+                                                   const pieces_to_fill& fill, Write write) noexcept {
+  const auto [pieces, room, memory] = fill;
+  // Only its own thread takes slots from a pool.
+  if (&p.home() == memory) p.come_home();
+  pool* const home = p.is_away() ? memory : &p.home();
+  if (home == nullptr) return drop_reason::other_thread;
+  const auto give_back = [&fill](std::size_t n, drop_reason why) {
+    pool::release(fill.pieces, n);
     return why;
   };
   cursor from(p);
@@ -52,7 +63,7 @@ template <class Write>
   for (std::size_t at = 0; at < c.payload; ++n) {
     if (n == room) return give_back(n, drop_reason::fragments_full);
     const std::size_t header = at == 0 ? c.first_header : c.later_header, size = c.size_of_piece(at, mtu);
-    pieces[n] = p.home().allocate();
+    pieces[n] = home->allocate();
     if (!pieces[n]) return give_back(n, drop_reason::no_packet);
     packet& piece = pieces[n];
     std::byte* const to = piece.put(c.link + header + size);
@@ -130,14 +141,16 @@ inline std::size_t copy_options(std::byte* to, const ipv4& whole, bool first) no
 /// Cuts an IPv4 packet that is longer than `mtu` (bytes of the IP datagram) into the fewest pieces that are not, in
 /// order, each but the last as long as it may be. `pieces` are empty handles; says how many of them were filled. A
 /// packet that is short enough is the only piece, as it is. A fragment is cut into further ones. A checksum that was
-/// left to the device is completed.
+/// left to the device is completed. Pieces are in slots of the packet's pool, or, of a packet that another thread has
+/// handed over, of `memory`, a pool of this thread.
 ///
 /// On failure there are no pieces, `p` is still the caller's, and the reason is: `too_big`, it must not be cut - DF is
 /// set, or it is IPv6, which no router cuts: answer with an ICMP "fragmentation needed" or "packet too big" -, the MTU
 /// leaves no room for eight bytes of payload, or a slot is shorter than the MTU; `fragments_full`, there would be more
-/// than `room` pieces; `no_packet`, the pool has not enough slots; `not_ip`; `other_thread`. Copies each byte once.
+/// than `room` pieces; `no_packet`, the pool has not enough slots; `not_ip`; `other_thread`, it was handed over, and
+/// there is no `memory`. Copies each byte once.
 [[nodiscard]] inline result<std::size_t, drop_reason> fragment(packet& p, std::size_t mtu, packet* pieces,
-                                                               std::size_t room) noexcept {
+                                                               std::size_t room, pool* memory = nullptr) noexcept {
   const header_map map{static_cast<const packet&>(p)};
   if (map.has<ipv6>())
     return map.get<ipv6>().payload_length() + ipv6::min_size <= mtu
@@ -159,7 +172,7 @@ inline std::size_t copy_options(std::byte* to, const ipv4& whole, bool first) no
   const std::size_t offset = own.fragment_offset();
   const bool more = own.more_fragments();
   const std::byte* const from = p.data() + link;
-  return detail::cut(p, c, mtu, pieces, room, [&](std::byte* to, std::size_t at, std::size_t size) {
+  return detail::cut(p, c, mtu, {pieces, room, memory}, [&](std::byte* to, std::size_t at, std::size_t size) {
     const bool first = at == 0;
     const std::size_t header_size = 20 + sizes[first ? 0 : 1];
     copy_bytes(to, from, 20);
@@ -177,7 +190,8 @@ inline std::size_t copy_options(std::byte* to, const ipv4& whole, bool first) no
 /// and routing headers, and what is before them, are in every piece. Fails as `fragment` does; a packet that is a
 /// fragment already is `ip_fragment`, one whose headers do not fit the first piece `too_big` (RFC 7112).
 [[nodiscard]] inline result<std::size_t, drop_reason> fragment_at_source(packet& p, std::size_t mtu, std::uint32_t id,
-                                                                         packet* pieces, std::size_t room) noexcept {
+                                                                         packet* pieces, std::size_t room,
+                                                                         pool* memory = nullptr) noexcept {
   const header_map map{static_cast<const packet&>(p)};
   if (!map.has<ipv6>() || p.layers().network < p.headroom()) return drop_reason::not_ip;
   const std::size_t total = map.get<ipv6>().payload_length() + ipv6::min_size;
@@ -201,7 +215,7 @@ inline std::size_t copy_options(std::byte* to, const ipv4& whole, bool first) no
   if (mtu < header + 8 || e.offset() + 60 - before > (mtu - header) / 8 * 8) return drop_reason::too_big;
   const std::byte* const from = p.data() + link;
   const std::uint8_t next = load_u8(from + named_at);
-  return detail::cut(p, c, mtu, pieces, room, [&](std::byte* to, std::size_t at, std::size_t size) {
+  return detail::cut(p, c, mtu, {pieces, room, memory}, [&](std::byte* to, std::size_t at, std::size_t size) {
     copy_bytes(to, from, before);
     store_be16(to + 4, static_cast<std::uint16_t>(header - ipv6::min_size + size));
     store_u8(to + named_at, ipv6_extension::fragment);
