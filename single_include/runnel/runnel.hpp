@@ -28048,6 +28048,10 @@ inline constexpr symmetric_parts symmetric_table;
 // thread `hash % n` gets it: both directions of a flow meet on one thread, whichever saw them first, so tables of
 // connections need no lock. The burst of a thread is sorted once, and each ring gets its part with one store.
 //
+// Not so behind address translation: answers come to the translated address, which has another hash, and so perhaps to
+// a thread that does not know the connection. What translates belongs on one thread. What neighbours say is for all
+// threads that have a table of them: see answer_neighbours.hpp.
+//
 // A packet is neither cloned nor cut into its own pool's slots on a thread that is not that pool's; what cuts or joins
 // packets takes a pool of its thread for it (`.memory`, `copies_to`). One that was handed over twice, and is back on
 // that thread, is as any other there behind `[](packet& p) { p.come_home(); }`.
@@ -28116,6 +28120,17 @@ class alignas(detail::ring_line) handoff {
     }
     return ring(index_, to).push(packets, own);
   }
+  /// Gives each other thread a copy of a packet, from the pool of `copies_to`, else from the packet's own. What finds
+  /// no slot or no room in a ring is counted in `missed()`.
+  void copy_to_others(const packet& p) noexcept {
+    for (unsigned to = 0; to < count_; ++to) {
+      if (to == index_) continue;
+      packet copy = room(to) != 0 ? p.copy(memory_ != nullptr ? *memory_ : p.home()) : packet{};
+      if (!copy || push(to, &copy, 1) != 1) ++missed_;
+    }
+  }
+  /// How many copies for others were not made.
+  [[nodiscard]] std::uint64_t missed() const noexcept { return missed_; }
   /// How many packets more another thread's ring has room for.
   [[nodiscard]] std::size_t room(unsigned to) const noexcept { return ring(index_, to).room(); }
 
@@ -28154,6 +28169,7 @@ class alignas(detail::ring_line) handoff {
   packet_ring<>* rings_;
   const sleeper* who_;
   pool* memory_ = nullptr;
+  std::uint64_t missed_ = 0;
   unsigned index_;
   unsigned count_;
   unsigned first_ = 0;  // whose turn it was last
@@ -29234,7 +29250,8 @@ void run(Things&&...) noexcept {
 // Theory of operation. `run` starts the threads and waits for their end. Each pins itself, makes its pool there, so
 // that its memory is near that processor, and calls the user's function, which opens the worker's devices, builds its
 // paths and calls `self.run(attachments...)`. Nothing is shared but the rings. Flows come to the right worker in one of
-// three ways; each brings both directions of a flow to one worker, so that tables of connections need no lock:
+// three ways; each brings both directions of a flow to one worker, so that tables of connections need no lock, unless
+// addresses are translated in between (see handoff.hpp):
 //
 //     the card's queues      each worker adopts one (af_xdp_handles::split); the card has symmetric_rss_key
 //     the kernel's fanout    each worker opens the same interface in one fanout group by hash
@@ -37443,8 +37460,8 @@ class neighbour_table {
     else if (other) store_.move(i, list::stale, now);
   }
   /// Somebody else uses an own address, or one that is asked for: counts it, tells the user, and does to an IPv4
-  /// address what `on_conflict` says. One that was asked for is not used then.
-  void in_conflict(const ipv6_address& a, const mac_address& who, instant now) noexcept {
+  /// address what `on_conflict` says. One that was asked for is not used then. `defends`: not another thread's table.
+  void in_conflict(const ipv6_address& a, const mac_address& who, instant now, bool defends = true) noexcept {
     interface_address* const own = link_->addresses.find(a);
     if (own == nullptr || !own->is_claimed()) return;
     ++statistics_.conflicts;
@@ -37459,7 +37476,7 @@ class neighbour_table {
     }
     if (again) return;
     own->noted.defended = now;
-    announce(a);
+    if (defends) announce(a);
   }
   /// Takes a message of this host to be sent; counts it. False for want of memory, also when `p` is empty.
   bool send(packet&& p) noexcept {
@@ -37723,6 +37740,13 @@ class neighbour_table {
 // The stage that takes what neighbours say: ARP, and neighbour solicitations and advertisements. It checks, learns,
 // answers, and notices who else uses an address of this host. RFC 826, RFC 5227, RFC 1812 §3.3.2, RFC 4861 §7.
 // What routers say, and what they are asked, passes by: `hear_routers`.
+//
+// Several threads with a table each for one link: an answer comes to any of them, not to the one that has asked. Who
+// receives a message tells the others, and is the only one to answer it:
+//
+//     auto in = parse() | answer_neighbours(neighbours, self.rings()) | steer(self.rings()) | shared(path);
+//     self.run(attach(nic, in), attach(self.rings(), parse() | learn_neighbours(neighbours) | shared(path)),
+//              attach(neighbours, transmit(nic)));
 #ifndef RUNNEL_IP_ANSWER_NEIGHBOURS_HPP
 #define RUNNEL_IP_ANSWER_NEIGHBOURS_HPP
 
@@ -37733,9 +37757,11 @@ namespace runnel {
 
 namespace detail {
 
-// What a neighbour has said, in a frame for this host alone or not. Says why it is refused.
+// What a neighbour has said, in a frame for this host alone or not. Says why it is refused. `answers`: no other thread
+// does.
 // RFC 826 with the checks of RFC 1812 §3.3.2, and the kernel's (net/ipv4/arp.c).
-[[nodiscard]] inline drop_reason hear(neighbour_table& table, const arp& m, bool to_us, instant now) noexcept {
+[[nodiscard]] inline drop_reason hear(neighbour_table& table, const arp& m, bool to_us, bool answers,
+                                      instant now) noexcept {
   const mac_address who = m.sender_hardware();
   const ipv4_address sender = m.sender_protocol(), target = m.target_protocol();
   if (!m.is_request() && !m.is_reply()) return drop_reason::arp_malformed;
@@ -37745,13 +37771,13 @@ namespace detail {
   if (who == table.link().mac) return drop_reason::none;  // it has come back
   const own_addresses& own = table.link().addresses;
   if (const interface_address* const a = own.find(mapped(sender)); a != nullptr && a->is_claimed()) {
-    table.in_conflict(mapped(sender), who, now);
+    table.in_conflict(mapped(sender), who, now, answers);
     return drop_reason::none;
   }
   // RFC 5227 §2.1.1: two want the same address at the same time.
   if (const interface_address* const a = own.find(mapped(target));
       a != nullptr && a->state == address_state::tentative) {
-    if (m.is_probe()) table.in_conflict(mapped(target), who, now);
+    if (m.is_probe()) table.in_conflict(mapped(target), who, now, answers);
     return drop_reason::none;
   }
   const bool for_us = own.contains(mapped(target));
@@ -37761,20 +37787,20 @@ namespace detail {
     else table.learn(mapped(sender), who, for_us && m.is_request(), now);
   }
   if (!m.is_request() || m.is_announcement()) return drop_reason::none;
-  if (for_us || table.options().is_proxied(mapped(target)))
+  if (answers && (for_us || table.options().is_proxied(mapped(target))))
     table.send(arp_answer(table.memory(), table.link().mac, target, who, sender));
   return drop_reason::none;
 }
 
 // RFC 4861 §7.2.3 and §7.2.4.
 [[nodiscard]] inline drop_reason hear(neighbour_table& table, const neighbour_solicitation& m, const ipv6& around,
-                                      const mac_address& from, instant now) noexcept {
+                                      const mac_address& from, bool answers, instant now) noexcept {
   if (from == table.link().mac) return drop_reason::none;
   const ipv6_address source = around.source(), target = m.target();
   if (is_mapped(source) || is_mapped(target)) return drop_reason::neighbour_malformed;  // IPv4 neighbours are ARP's
   const own_addresses& own = table.link().addresses;
   if (const interface_address* const a = own.find(target); a != nullptr && a->state == address_state::tentative) {
-    if (source.is_unspecified()) table.in_conflict(target, from, now);  // RFC 4862 §5.4.3
+    if (source.is_unspecified()) table.in_conflict(target, from, now, answers);  // RFC 4862 §5.4.3
     return drop_reason::none;
   }
   const bool for_us = own.contains(target);
@@ -37784,12 +37810,12 @@ namespace detail {
       for_us ? target : own.source_for(source.is_unspecified() ? all_nodes_multicast : source);
   if (answerer.is_unspecified()) return drop_reason::none;
   if (source.is_unspecified()) {  // it wants to use our address (RFC 4862 §5.4.3)
-    table.send(advertisement(table.memory(), table.link().mac, target, router, answerer, nullptr, {}));
+    if (answers) table.send(advertisement(table.memory(), table.link().mac, target, router, answerer, nullptr, {}));
     return drop_reason::none;
   }
   if (source.is_multicast() || from.is_multicast()) return drop_reason::neighbour_malformed;
   if (own.contains(source)) {
-    table.in_conflict(source, from, now);
+    table.in_conflict(source, from, now, answers);
     return drop_reason::none;
   }
   mac_address asker = from;
@@ -37800,19 +37826,19 @@ namespace detail {
   } else if (around.destination().is_multicast()) {
     return drop_reason::neighbour_malformed;  // §4.3: it must be there
   }
-  table.send(advertisement(table.memory(), table.link().mac, target, router, answerer, &source, asker));
+  if (answers) table.send(advertisement(table.memory(), table.link().mac, target, router, answerer, &source, asker));
   return drop_reason::none;
 }
 
 // §7.2.5.
 [[nodiscard]] inline drop_reason hear(neighbour_table& table, const neighbour_advertisement& m, const mac_address& from,
-                                      instant now) noexcept {
+                                      bool answers, instant now) noexcept {
   if (from == table.link().mac) return drop_reason::none;
   const auto said = m.link_address(ndp_option::target_link_address);
   if ((said && said->is_multicast()) || is_mapped(m.target())) return drop_reason::neighbour_malformed;
   const interface_address* const own = table.link().addresses.find(m.target());
   if (own != nullptr && own->is_claimed()) {
-    table.in_conflict(m.target(), said ? *said : from, now);
+    table.in_conflict(m.target(), said ? *said : from, now, answers);
     return drop_reason::none;
   }
   table.advertised(m.target(), said ? &*said : nullptr, m.is_solicited(), m.is_override(), m.is_router(), now);
@@ -37834,13 +37860,19 @@ struct listener_of_interface {
   }
 };
 
-template <class Tables>
+// What one thread has heard for all: they get a copy each.
+[[nodiscard, gnu::noinline]] inline verdict taken_message(packet& p, drop_reason why, handoff* others) noexcept {
+  if (why == drop_reason::none && others != nullptr) others->copy_to_others(p);
+  return taken_message(p, why);
+}
+
+template <class Tables, bool Answers = true>
 struct answer_neighbours_stage : stage_defaults {
   static constexpr stage_kind kind = stage_kind::each;
   static constexpr bool needs_parsed = true;
-  static constexpr const char* name = "answer_neighbours";
+  static constexpr const char* name = Answers ? "answer_neighbours" : "learn_neighbours";
 
-  constexpr explicit answer_neighbours_stage(Tables t) noexcept : tables(t) {}
+  constexpr explicit answer_neighbours_stage(Tables t, handoff* o = nullptr) noexcept : tables(t), others(o) {}
   RUNNEL_INLINE verdict operator()(packet& p, context& c) noexcept {
     const header_map found{static_cast<const packet&>(p)};
     const bool is_arp = found.has<arp>();
@@ -37849,18 +37881,19 @@ struct answer_neighbours_stage : stage_defaults {
     neighbour_table* const table = tables.of(p);
     if (table == nullptr) return pass;
     if (!is_arp) return hear_icmpv6(table, p, found, c.now);
-    return taken_message(p, hear(*table, found.get<arp>(), is_for_us(*table, found), c.now));
+    return taken_message(p, hear(*table, found.get<arp>(), is_for_us(*table, found), Answers, c.now), others);
   }
   constexpr void print_name(text_writer& out) const noexcept { out << name; }
 
   Tables tables;
+  handoff* others;
 
  private:
   [[nodiscard]] static bool is_for_us(const neighbour_table& table, const header_map& found) noexcept {
     return found.has<ethernet>() && found.get<ethernet>().destination() == table.link().mac;
   }
-  [[nodiscard]] static verdict hear_icmpv6(neighbour_table* table, packet& p, const header_map& found,
-                                           instant now) noexcept {
+  [[nodiscard]] verdict hear_icmpv6(neighbour_table* table, packet& p, const header_map& found,
+                                    instant now) const noexcept {
     const auto around = found.get<ipv6>();
     const std::uint8_t type = found.get<icmpv6>().kind().type;
     const bool asks = type == icmpv6::neighbour_solicitation.type;
@@ -37873,10 +37906,10 @@ struct answer_neighbours_stage : stage_defaults {
     const bytes whole = icmpv6_bytes(found);
     if (asks) {
       const auto m = neighbour_solicitation::parse(whole, around);
-      return taken_message(p, m ? hear(*table, *m, around, from, now) : m.error());
+      return taken_message(p, m ? hear(*table, *m, around, from, Answers, now) : m.error(), others);
     }
     const auto m = neighbour_advertisement::parse(whole, around);
-    return taken_message(p, m ? hear(*table, *m, from, now) : m.error());
+    return taken_message(p, m ? hear(*table, *m, from, Answers, now) : m.error(), others);
   }
 };
 
@@ -37901,6 +37934,28 @@ struct answer_neighbours_stage : stage_defaults {
 [[nodiscard]] constexpr auto answer_neighbours(neighbour_table* const* tables, std::size_t n) noexcept {
   return detail::answer_neighbours_stage{detail::listener_of_interface<neighbour_table>{tables, n}};
 }
+/// The same on one of several threads that have a table each for the same links: what it takes it also gives to the
+/// others, a copy each, whose `learn_neighbours` stands behind `attach(others, ...)`. Stands before `steer`. What finds
+/// no room on its way is counted in `others.missed()`; the neighbour is asked again then. @{
+[[nodiscard]] constexpr auto answer_neighbours(neighbour_table& neighbours, handoff& others) noexcept {
+  return detail::answer_neighbours_stage{detail::one_listener<neighbour_table>{&neighbours}, &others};
+}
+[[nodiscard]] constexpr auto answer_neighbours(neighbour_table* const* tables, std::size_t n,
+                                               handoff& others) noexcept {
+  return detail::answer_neighbours_stage{detail::listener_of_interface<neighbour_table>{tables, n}, &others};
+}
+/// @}
+/// Takes what another thread's `answer_neighbours(neighbours, others)` has told, in the same manner, but neither
+/// answers nor defends addresses: that thread does. @{
+[[nodiscard]] constexpr auto learn_neighbours(neighbour_table& neighbours) noexcept {
+  using table = detail::one_listener<neighbour_table>;
+  return detail::answer_neighbours_stage<table, false>{table{&neighbours}};
+}
+[[nodiscard]] constexpr auto learn_neighbours(neighbour_table* const* tables, std::size_t n) noexcept {
+  using links = detail::listener_of_interface<neighbour_table>;
+  return detail::answer_neighbours_stage<links, false>{links{tables, n}};
+}
+/// @}
 
 }  // namespace runnel
 
@@ -43140,7 +43195,7 @@ struct hear_routers_stage : stage_defaults {
   static constexpr bool needs_parsed = true;
   static constexpr const char* name = "hear_routers";
 
-  constexpr explicit hear_routers_stage(Listeners l) noexcept : listeners(l) {}
+  constexpr explicit hear_routers_stage(Listeners l, handoff* o = nullptr) noexcept : listeners(l), others(o) {}
   RUNNEL_INLINE verdict operator()(packet& p, context& c) noexcept {
     const header_map found{static_cast<const packet&>(p)};
     if (found.has<icmpv6>()) [[unlikely]]
@@ -43150,10 +43205,11 @@ struct hear_routers_stage : stage_defaults {
   constexpr void print_name(text_writer& out) const noexcept { out << name; }
 
   Listeners listeners;
+  handoff* others;
 
  private:
   template <class Message, class Listener>
-  [[nodiscard]] static verdict take(Listener* listener, packet& p, const header_map& found, instant now) noexcept {
+  [[nodiscard]] verdict take(Listener* listener, packet& p, const header_map& found, instant now) const noexcept {
     if constexpr (requires(const Message& m) { listener->hear(m, found.get<ipv6>(), mac_address{}, now); }) {
       const ipv6 around = found.get<ipv6>();
       const ipv6_address to = around.destination();
@@ -43161,7 +43217,7 @@ struct hear_routers_stage : stage_defaults {
       const drop_reason fault = icmpv6_fault(p, found);
       if (fault != drop_reason::none) return drop(fault);
       const auto m = Message::parse(icmpv6_bytes(found), around);
-      return taken_message(p, m ? listener->hear(*m, around, sender_of_frame(found), now) : m.error());
+      return taken_message(p, m ? listener->hear(*m, around, sender_of_frame(found), now) : m.error(), others);
     } else {
       return pass;
     }
@@ -43193,6 +43249,11 @@ struct hear_routers_stage : stage_defaults {
 /// Takes router advertisements and redirects, as a host, in the same manner.
 [[nodiscard]] constexpr auto hear_routers(router_discovery& discovery) noexcept {
   return detail::hear_routers_stage{detail::one_listener<router_discovery>{&discovery}};
+}
+/// The same on one of several threads that have a discovery each for one link: what it takes the others get too, as
+/// with `answer_neighbours(neighbours, others)`; there `hear_routers(discovery)` takes it.
+[[nodiscard]] constexpr auto hear_routers(router_discovery& discovery, handoff& others) noexcept {
+  return detail::hear_routers_stage{detail::one_listener<router_discovery>{&discovery}, &others};
 }
 
 }  // namespace runnel

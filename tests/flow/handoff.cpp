@@ -3,10 +3,10 @@
 #include <flow/test_device.hpp>
 
 #include <map>
-#include <memory>
 #include <string>
 #include <vector>
 
+#include <flow/crew.hpp>
 #include <flow/flow_of.hpp>
 
 #include <runnel/base/random.hpp>
@@ -14,37 +14,6 @@
 
 using namespace runnel;
 using namespace runnel::test;
-
-namespace {
-
-struct silent_clock : manual_clock, sleeper {
-  silent_clock() : sleeper([](sleeper&) noexcept {}) {}
-  void wait_until(instant, const wait_entry*, std::size_t) {}
-};
-
-// So many threads, with the rings between them.
-struct crew {
-  explicit crew(unsigned n, std::size_t capacity = 256)
-      : clocks(n), memory(new(std::align_val_t{128}) std::byte[handoff_mesh::bytes_needed(n, capacity)]) {
-    std::vector<sleeper*> who;
-    for (silent_clock& c : clocks) who.push_back(&c);
-    mesh = std::make_unique<handoff_mesh>(mutable_bytes{memory, handoff_mesh::bytes_needed(n, capacity)}, who.data(), n,
-                                          capacity);
-  }
-  crew(const crew&) = delete;
-  crew& operator=(const crew&) = delete;
-  ~crew() {
-    mesh.reset();
-    ::operator delete[](memory, std::align_val_t{128});
-  }
-  handoff& operator[](unsigned i) { return (*mesh)[i]; }
-
-  std::vector<silent_clock> clocks;
-  std::byte* memory;
-  std::unique_ptr<handoff_mesh> mesh;
-};
-
-}  // namespace
 
 TEST_CASE("both directions of a flow meet on one thread, whichever thread saw them; flows spread over all") {
   counted_pool memory{pool_config{.packets = 256, .bytes = 256, .headroom = 16, .bare = 0}};

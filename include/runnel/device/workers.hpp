@@ -5,7 +5,8 @@
 // Theory of operation. `run` starts the threads and waits for their end. Each pins itself, makes its pool there, so
 // that its memory is near that processor, and calls the user's function, which opens the worker's devices, builds its
 // paths and calls `self.run(attachments...)`. Nothing is shared but the rings. Flows come to the right worker in one of
-// three ways; each brings both directions of a flow to one worker, so that tables of connections need no lock:
+// three ways; each brings both directions of a flow to one worker, so that tables of connections need no lock, unless
+// addresses are translated in between (see handoff.hpp):
 //
 //     the card's queues      each worker adopts one (af_xdp_handles::split); the card has symmetric_rss_key
 //     the kernel's fanout    each worker opens the same interface in one fanout group by hash

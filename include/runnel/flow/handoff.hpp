@@ -12,6 +12,10 @@
 // thread `hash % n` gets it: both directions of a flow meet on one thread, whichever saw them first, so tables of
 // connections need no lock. The burst of a thread is sorted once, and each ring gets its part with one store.
 //
+// Not so behind address translation: answers come to the translated address, which has another hash, and so perhaps to
+// a thread that does not know the connection. What translates belongs on one thread. What neighbours say is for all
+// threads that have a table of them: see answer_neighbours.hpp.
+//
 // A packet is neither cloned nor cut into its own pool's slots on a thread that is not that pool's; what cuts or joins
 // packets takes a pool of its thread for it (`.memory`, `copies_to`). One that was handed over twice, and is back on
 // that thread, is as any other there behind `[](packet& p) { p.come_home(); }`.
@@ -87,6 +91,17 @@ class alignas(detail::ring_line) handoff {
     }
     return ring(index_, to).push(packets, own);
   }
+  /// Gives each other thread a copy of a packet, from the pool of `copies_to`, else from the packet's own. What finds
+  /// no slot or no room in a ring is counted in `missed()`.
+  void copy_to_others(const packet& p) noexcept {
+    for (unsigned to = 0; to < count_; ++to) {
+      if (to == index_) continue;
+      packet copy = room(to) != 0 ? p.copy(memory_ != nullptr ? *memory_ : p.home()) : packet{};
+      if (!copy || push(to, &copy, 1) != 1) ++missed_;
+    }
+  }
+  /// How many copies for others were not made.
+  [[nodiscard]] std::uint64_t missed() const noexcept { return missed_; }
   /// How many packets more another thread's ring has room for.
   [[nodiscard]] std::size_t room(unsigned to) const noexcept { return ring(index_, to).room(); }
 
@@ -125,6 +140,7 @@ class alignas(detail::ring_line) handoff {
   packet_ring<>* rings_;
   const sleeper* who_;
   pool* memory_ = nullptr;
+  std::uint64_t missed_ = 0;
   unsigned index_;
   unsigned count_;
   unsigned first_ = 0;  // whose turn it was last

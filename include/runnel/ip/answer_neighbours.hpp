@@ -2,6 +2,13 @@
 // The stage that takes what neighbours say: ARP, and neighbour solicitations and advertisements. It checks, learns,
 // answers, and notices who else uses an address of this host. RFC 826, RFC 5227, RFC 1812 §3.3.2, RFC 4861 §7.
 // What routers say, and what they are asked, passes by: `hear_routers`.
+//
+// Several threads with a table each for one link: an answer comes to any of them, not to the one that has asked. Who
+// receives a message tells the others, and is the only one to answer it:
+//
+//     auto in = parse() | answer_neighbours(neighbours, self.rings()) | steer(self.rings()) | shared(path);
+//     self.run(attach(nic, in), attach(self.rings(), parse() | learn_neighbours(neighbours) | shared(path)),
+//              attach(neighbours, transmit(nic)));
 #ifndef RUNNEL_IP_ANSWER_NEIGHBOURS_HPP
 #define RUNNEL_IP_ANSWER_NEIGHBOURS_HPP
 
@@ -12,6 +19,7 @@
 #include <runnel/base/result.hpp>
 #include <runnel/base/time.hpp>
 #include <runnel/config.hpp>
+#include <runnel/flow/handoff.hpp>
 #include <runnel/flow/stage.hpp>
 #include <runnel/ip/neighbour.hpp>
 #include <runnel/ip/neighbour_messages.hpp>
@@ -30,9 +38,11 @@ namespace runnel {
 
 namespace detail {
 
-// What a neighbour has said, in a frame for this host alone or not. Says why it is refused.
+// What a neighbour has said, in a frame for this host alone or not. Says why it is refused. `answers`: no other thread
+// does.
 // RFC 826 with the checks of RFC 1812 §3.3.2, and the kernel's (net/ipv4/arp.c).
-[[nodiscard]] inline drop_reason hear(neighbour_table& table, const arp& m, bool to_us, instant now) noexcept {
+[[nodiscard]] inline drop_reason hear(neighbour_table& table, const arp& m, bool to_us, bool answers,
+                                      instant now) noexcept {
   const mac_address who = m.sender_hardware();
   const ipv4_address sender = m.sender_protocol(), target = m.target_protocol();
   if (!m.is_request() && !m.is_reply()) return drop_reason::arp_malformed;
@@ -42,13 +52,13 @@ namespace detail {
   if (who == table.link().mac) return drop_reason::none;  // it has come back
   const own_addresses& own = table.link().addresses;
   if (const interface_address* const a = own.find(mapped(sender)); a != nullptr && a->is_claimed()) {
-    table.in_conflict(mapped(sender), who, now);
+    table.in_conflict(mapped(sender), who, now, answers);
     return drop_reason::none;
   }
   // RFC 5227 §2.1.1: two want the same address at the same time.
   if (const interface_address* const a = own.find(mapped(target));
       a != nullptr && a->state == address_state::tentative) {
-    if (m.is_probe()) table.in_conflict(mapped(target), who, now);
+    if (m.is_probe()) table.in_conflict(mapped(target), who, now, answers);
     return drop_reason::none;
   }
   const bool for_us = own.contains(mapped(target));
@@ -58,20 +68,20 @@ namespace detail {
     else table.learn(mapped(sender), who, for_us && m.is_request(), now);
   }
   if (!m.is_request() || m.is_announcement()) return drop_reason::none;
-  if (for_us || table.options().is_proxied(mapped(target)))
+  if (answers && (for_us || table.options().is_proxied(mapped(target))))
     table.send(arp_answer(table.memory(), table.link().mac, target, who, sender));
   return drop_reason::none;
 }
 
 // RFC 4861 §7.2.3 and §7.2.4.
 [[nodiscard]] inline drop_reason hear(neighbour_table& table, const neighbour_solicitation& m, const ipv6& around,
-                                      const mac_address& from, instant now) noexcept {
+                                      const mac_address& from, bool answers, instant now) noexcept {
   if (from == table.link().mac) return drop_reason::none;
   const ipv6_address source = around.source(), target = m.target();
   if (is_mapped(source) || is_mapped(target)) return drop_reason::neighbour_malformed;  // IPv4 neighbours are ARP's
   const own_addresses& own = table.link().addresses;
   if (const interface_address* const a = own.find(target); a != nullptr && a->state == address_state::tentative) {
-    if (source.is_unspecified()) table.in_conflict(target, from, now);  // RFC 4862 §5.4.3
+    if (source.is_unspecified()) table.in_conflict(target, from, now, answers);  // RFC 4862 §5.4.3
     return drop_reason::none;
   }
   const bool for_us = own.contains(target);
@@ -81,12 +91,12 @@ namespace detail {
       for_us ? target : own.source_for(source.is_unspecified() ? all_nodes_multicast : source);
   if (answerer.is_unspecified()) return drop_reason::none;
   if (source.is_unspecified()) {  // it wants to use our address (RFC 4862 §5.4.3)
-    table.send(advertisement(table.memory(), table.link().mac, target, router, answerer, nullptr, {}));
+    if (answers) table.send(advertisement(table.memory(), table.link().mac, target, router, answerer, nullptr, {}));
     return drop_reason::none;
   }
   if (source.is_multicast() || from.is_multicast()) return drop_reason::neighbour_malformed;
   if (own.contains(source)) {
-    table.in_conflict(source, from, now);
+    table.in_conflict(source, from, now, answers);
     return drop_reason::none;
   }
   mac_address asker = from;
@@ -97,19 +107,19 @@ namespace detail {
   } else if (around.destination().is_multicast()) {
     return drop_reason::neighbour_malformed;  // §4.3: it must be there
   }
-  table.send(advertisement(table.memory(), table.link().mac, target, router, answerer, &source, asker));
+  if (answers) table.send(advertisement(table.memory(), table.link().mac, target, router, answerer, &source, asker));
   return drop_reason::none;
 }
 
 // §7.2.5.
 [[nodiscard]] inline drop_reason hear(neighbour_table& table, const neighbour_advertisement& m, const mac_address& from,
-                                      instant now) noexcept {
+                                      bool answers, instant now) noexcept {
   if (from == table.link().mac) return drop_reason::none;
   const auto said = m.link_address(ndp_option::target_link_address);
   if ((said && said->is_multicast()) || is_mapped(m.target())) return drop_reason::neighbour_malformed;
   const interface_address* const own = table.link().addresses.find(m.target());
   if (own != nullptr && own->is_claimed()) {
-    table.in_conflict(m.target(), said ? *said : from, now);
+    table.in_conflict(m.target(), said ? *said : from, now, answers);
     return drop_reason::none;
   }
   table.advertised(m.target(), said ? &*said : nullptr, m.is_solicited(), m.is_override(), m.is_router(), now);
@@ -131,13 +141,19 @@ struct listener_of_interface {
   }
 };
 
-template <class Tables>
+// What one thread has heard for all: they get a copy each.
+[[nodiscard, gnu::noinline]] inline verdict taken_message(packet& p, drop_reason why, handoff* others) noexcept {
+  if (why == drop_reason::none && others != nullptr) others->copy_to_others(p);
+  return taken_message(p, why);
+}
+
+template <class Tables, bool Answers = true>
 struct answer_neighbours_stage : stage_defaults {
   static constexpr stage_kind kind = stage_kind::each;
   static constexpr bool needs_parsed = true;
-  static constexpr const char* name = "answer_neighbours";
+  static constexpr const char* name = Answers ? "answer_neighbours" : "learn_neighbours";
 
-  constexpr explicit answer_neighbours_stage(Tables t) noexcept : tables(t) {}
+  constexpr explicit answer_neighbours_stage(Tables t, handoff* o = nullptr) noexcept : tables(t), others(o) {}
   RUNNEL_INLINE verdict operator()(packet& p, context& c) noexcept {
     const header_map found{static_cast<const packet&>(p)};
     const bool is_arp = found.has<arp>();
@@ -146,18 +162,19 @@ struct answer_neighbours_stage : stage_defaults {
     neighbour_table* const table = tables.of(p);
     if (table == nullptr) return pass;
     if (!is_arp) return hear_icmpv6(table, p, found, c.now);
-    return taken_message(p, hear(*table, found.get<arp>(), is_for_us(*table, found), c.now));
+    return taken_message(p, hear(*table, found.get<arp>(), is_for_us(*table, found), Answers, c.now), others);
   }
   constexpr void print_name(text_writer& out) const noexcept { out << name; }
 
   Tables tables;
+  handoff* others;
 
  private:
   [[nodiscard]] static bool is_for_us(const neighbour_table& table, const header_map& found) noexcept {
     return found.has<ethernet>() && found.get<ethernet>().destination() == table.link().mac;
   }
-  [[nodiscard]] static verdict hear_icmpv6(neighbour_table* table, packet& p, const header_map& found,
-                                           instant now) noexcept {
+  [[nodiscard]] verdict hear_icmpv6(neighbour_table* table, packet& p, const header_map& found,
+                                    instant now) const noexcept {
     const auto around = found.get<ipv6>();
     const std::uint8_t type = found.get<icmpv6>().kind().type;
     const bool asks = type == icmpv6::neighbour_solicitation.type;
@@ -170,10 +187,10 @@ struct answer_neighbours_stage : stage_defaults {
     const bytes whole = icmpv6_bytes(found);
     if (asks) {
       const auto m = neighbour_solicitation::parse(whole, around);
-      return taken_message(p, m ? hear(*table, *m, around, from, now) : m.error());
+      return taken_message(p, m ? hear(*table, *m, around, from, Answers, now) : m.error(), others);
     }
     const auto m = neighbour_advertisement::parse(whole, around);
-    return taken_message(p, m ? hear(*table, *m, from, now) : m.error());
+    return taken_message(p, m ? hear(*table, *m, from, Answers, now) : m.error(), others);
   }
 };
 
@@ -198,6 +215,28 @@ struct answer_neighbours_stage : stage_defaults {
 [[nodiscard]] constexpr auto answer_neighbours(neighbour_table* const* tables, std::size_t n) noexcept {
   return detail::answer_neighbours_stage{detail::listener_of_interface<neighbour_table>{tables, n}};
 }
+/// The same on one of several threads that have a table each for the same links: what it takes it also gives to the
+/// others, a copy each, whose `learn_neighbours` stands behind `attach(others, ...)`. Stands before `steer`. What finds
+/// no room on its way is counted in `others.missed()`; the neighbour is asked again then. @{
+[[nodiscard]] constexpr auto answer_neighbours(neighbour_table& neighbours, handoff& others) noexcept {
+  return detail::answer_neighbours_stage{detail::one_listener<neighbour_table>{&neighbours}, &others};
+}
+[[nodiscard]] constexpr auto answer_neighbours(neighbour_table* const* tables, std::size_t n,
+                                               handoff& others) noexcept {
+  return detail::answer_neighbours_stage{detail::listener_of_interface<neighbour_table>{tables, n}, &others};
+}
+/// @}
+/// Takes what another thread's `answer_neighbours(neighbours, others)` has told, in the same manner, but neither
+/// answers nor defends addresses: that thread does. @{
+[[nodiscard]] constexpr auto learn_neighbours(neighbour_table& neighbours) noexcept {
+  using table = detail::one_listener<neighbour_table>;
+  return detail::answer_neighbours_stage<table, false>{table{&neighbours}};
+}
+[[nodiscard]] constexpr auto learn_neighbours(neighbour_table* const* tables, std::size_t n) noexcept {
+  using links = detail::listener_of_interface<neighbour_table>;
+  return detail::answer_neighbours_stage<links, false>{links{tables, n}};
+}
+/// @}
 
 }  // namespace runnel
 

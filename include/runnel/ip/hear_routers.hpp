@@ -9,6 +9,7 @@
 #include <runnel/base/bytes.hpp>
 #include <runnel/base/result.hpp>
 #include <runnel/base/time.hpp>
+#include <runnel/flow/handoff.hpp>
 #include <runnel/flow/stage.hpp>
 #include <runnel/ip/answer_neighbours.hpp>
 #include <runnel/ip/neighbour_messages.hpp>
@@ -33,7 +34,7 @@ struct hear_routers_stage : stage_defaults {
   static constexpr bool needs_parsed = true;
   static constexpr const char* name = "hear_routers";
 
-  constexpr explicit hear_routers_stage(Listeners l) noexcept : listeners(l) {}
+  constexpr explicit hear_routers_stage(Listeners l, handoff* o = nullptr) noexcept : listeners(l), others(o) {}
   RUNNEL_INLINE verdict operator()(packet& p, context& c) noexcept {
     const header_map found{static_cast<const packet&>(p)};
     if (found.has<icmpv6>()) [[unlikely]]
@@ -43,10 +44,11 @@ struct hear_routers_stage : stage_defaults {
   constexpr void print_name(text_writer& out) const noexcept { out << name; }
 
   Listeners listeners;
+  handoff* others;
 
  private:
   template <class Message, class Listener>
-  [[nodiscard]] static verdict take(Listener* listener, packet& p, const header_map& found, instant now) noexcept {
+  [[nodiscard]] verdict take(Listener* listener, packet& p, const header_map& found, instant now) const noexcept {
     if constexpr (requires(const Message& m) { listener->hear(m, found.get<ipv6>(), mac_address{}, now); }) {
       const ipv6 around = found.get<ipv6>();
       const ipv6_address to = around.destination();
@@ -54,7 +56,7 @@ struct hear_routers_stage : stage_defaults {
       const drop_reason fault = icmpv6_fault(p, found);
       if (fault != drop_reason::none) return drop(fault);
       const auto m = Message::parse(icmpv6_bytes(found), around);
-      return taken_message(p, m ? listener->hear(*m, around, sender_of_frame(found), now) : m.error());
+      return taken_message(p, m ? listener->hear(*m, around, sender_of_frame(found), now) : m.error(), others);
     } else {
       return pass;
     }
@@ -86,6 +88,11 @@ struct hear_routers_stage : stage_defaults {
 /// Takes router advertisements and redirects, as a host, in the same manner.
 [[nodiscard]] constexpr auto hear_routers(router_discovery& discovery) noexcept {
   return detail::hear_routers_stage{detail::one_listener<router_discovery>{&discovery}};
+}
+/// The same on one of several threads that have a discovery each for one link: what it takes the others get too, as
+/// with `answer_neighbours(neighbours, others)`; there `hear_routers(discovery)` takes it.
+[[nodiscard]] constexpr auto hear_routers(router_discovery& discovery, handoff& others) noexcept {
+  return detail::hear_routers_stage{detail::one_listener<router_discovery>{&discovery}, &others};
 }
 
 }  // namespace runnel

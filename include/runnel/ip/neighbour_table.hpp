@@ -219,8 +219,8 @@ class neighbour_table {
     else if (other) store_.move(i, list::stale, now);
   }
   /// Somebody else uses an own address, or one that is asked for: counts it, tells the user, and does to an IPv4
-  /// address what `on_conflict` says. One that was asked for is not used then.
-  void in_conflict(const ipv6_address& a, const mac_address& who, instant now) noexcept {
+  /// address what `on_conflict` says. One that was asked for is not used then. `defends`: not another thread's table.
+  void in_conflict(const ipv6_address& a, const mac_address& who, instant now, bool defends = true) noexcept {
     interface_address* const own = link_->addresses.find(a);
     if (own == nullptr || !own->is_claimed()) return;
     ++statistics_.conflicts;
@@ -235,7 +235,7 @@ class neighbour_table {
     }
     if (again) return;
     own->noted.defended = now;
-    announce(a);
+    if (defends) announce(a);
   }
   /// Takes a message of this host to be sent; counts it. False for want of memory, also when `p` is empty.
   bool send(packet&& p) noexcept {
