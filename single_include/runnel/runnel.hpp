@@ -44815,7 +44815,7 @@ class alignas(64) connection : private connection_facts {
   /// fast path (the kernel's IPS_HELPER). One of your own says so at each packet: it is not exported. @{
   [[nodiscard]] bool helper() const noexcept { return (tcp_state_ & is_read) != 0; }
   void helper(bool on) noexcept {
-    tcp_state_ = static_cast<std::uint8_t>((tcp_state_ & tcp_state_bits) | (on ? unsigned{is_read} : 0u));
+    tcp_state_ = static_cast<std::uint8_t>((tcp_state_ & ~unsigned{is_read}) | (on ? unsigned{is_read} : 0u));
   }
   /// @}
   /// A number that rules and handlers give it. @{
@@ -44857,7 +44857,8 @@ class alignas(64) connection : private connection_facts {
   static_assert(((alive | is_ipv6 | has_labels | has_mapping) & (detail::connection_is_counted | 0x3ffu)) == 0 &&
                 detail::connection_is_counted > 0x3ff);
 
-  static constexpr std::uint8_t tcp_state_bits = 15, is_read = 1u << 7;  // of tcp_state_, whatever the protocol
+  // Of tcp_state_, whatever the protocol. That it had a mapping is for `nat_table::restore`, which makes it again.
+  static constexpr std::uint8_t tcp_state_bits = 15, had_mapping = 1u << 6, is_read = 1u << 7;
 
   [[nodiscard]] const connection_facts& facts() const noexcept { return *this; }
   [[nodiscard]] std::uint16_t& bits() noexcept { return connection_facts::status; }
@@ -46873,12 +46874,13 @@ inline bool connection_table::check() const noexcept {
 // connection, such as its number and its place in the table, is not in it: an import makes new ones.
 //
 //     header     "RNLCT" 0, version (2 bytes), how many records (4), bytes of a record (4)
-//     record     flags, protocol, TCP state, 0; status (2), zone (2); mark, labels, milliseconds left, milliseconds of
-//                age (4 each); packets and octets of both directions (8 each); two tuples (36 each: two addresses of 16
-//                bytes, ports); the TCP windows (56)
+//     record     flags, protocol, TCP state, whether it came to a mapping; status (2), zone (2); mark, labels,
+//                milliseconds left, milliseconds of age (4 each); packets and octets of both directions (8 each); two
+//                tuples (36 each: two addresses of 16 bytes, ports); the TCP windows (56)
 //     trailer    a hash of all before (8): against damage, not against forgery
 //
-// An import is checked whole before the first connection is made: it is all or nothing.
+// Version 1 had 0 for the mapping, and is read too. An import is checked whole before the first connection is made: it
+// is all or nothing.
 #ifndef RUNNEL_TRACK_EXPORT_HPP
 #define RUNNEL_TRACK_EXPORT_HPP
 
@@ -46891,7 +46893,7 @@ namespace runnel {
 namespace detail {
 
 inline constexpr std::size_t export_header = 16, export_trailer = 8, export_record = 24 + 32 + 72 + 56;
-inline constexpr std::uint16_t export_version = 1;
+inline constexpr std::uint16_t export_version = 2;
 inline constexpr std::uint8_t export_magic[6] = {'R', 'N', 'L', 'C', 'T', 0};
 
 // Words one after the other, written or read.
@@ -46946,7 +46948,9 @@ struct transfer {
   static void store(const connection_table& table, connection& c, std::byte* p, instant now) noexcept {
     byte_sink to{p};
     const connection_tuple ways[] = {table.original(c), table.reply(c)};
-    to.u8(ways[0].is_ipv6() ? 1 : 0), to.u8(c.protocol_), to.u8(static_cast<std::uint8_t>(c.tcp_state())), to.u8(0);
+    to.u8(ways[0].is_ipv6() ? 1 : 0), to.u8(c.protocol_), to.u8(static_cast<std::uint8_t>(c.tcp_state()));
+    const bool had = (c.tcp_state_ & connection::had_mapping) != 0;  // imported, and not restored yet
+    to.u8(had || (c.bits() & connection::maps_destination) != 0 ? 1 : 0);
     to.u16(c.status()), to.u16(c.zone());
     to.u32(c.mark()), to.u32(c.labels());
     to.u32(milliseconds_in(table.remaining(c, now).ns));
@@ -46968,7 +46972,7 @@ struct transfer {
   }
 
   struct record {
-    std::uint8_t flags = 0, protocol = 0, state = 0, zero = 0;
+    std::uint8_t flags = 0, protocol = 0, state = 0, mapped = 0, zero = 0;
     std::uint16_t status = 0, zone = 0;
     std::uint32_t mark = 0, labels = 0, left = 0, age = 0;
     std::uint64_t packets[2] = {}, octets[2] = {};
@@ -46978,7 +46982,7 @@ struct transfer {
 
     explicit record(const std::byte* p) noexcept {
       byte_source from{p};
-      flags = from.u8(), protocol = from.u8(), state = from.u8(), zero = from.u8();
+      flags = from.u8(), protocol = from.u8(), state = from.u8(), mapped = from.u8();
       status = from.u16(), zone = from.u16();
       mark = from.u32(), labels = from.u32(), left = from.u32(), age = from.u32();
       for (std::uint64_t& v : packets) v = from.u64();
@@ -46990,7 +46994,7 @@ struct transfer {
       each_of_window(
           window, [&](std::uint32_t& v) { v = from.u32(); }, [&](std::uint16_t& v) { v = from.u16(); },
           [&](std::uint8_t& v) { v = from.u8(); });
-      zero |= from.u8();
+      zero = from.u8();
     }
     [[nodiscard]] connection_tuple tuple(unsigned way) const noexcept {
       const std::uint64_t* const a = address[way];
@@ -47009,6 +47013,7 @@ struct transfer {
       constexpr unsigned known =
           expected | seen_reply | assured | confirmed | src_nat | dst_nat | src_nat_done | dst_nat_done;
       if (flags > 1 || zero != 0 || (status & ~known) != 0 || (status & confirmed) == 0 || left == 0) return false;
+      if (mapped > 1 || (mapped != 0 && (status & dst_nat) == 0)) return false;
       if (state > (protocol == 6 ? 9 : 0)) return false;  // 0: no segment of it was seen yet
       for (unsigned way = 0; way < 2; ++way) {
         const std::uint64_t* const a = address[way];
@@ -47035,7 +47040,7 @@ struct transfer {
     c.bits() |= static_cast<std::uint16_t>(r.status & ~connection_status::confirmed);
     c.mark(r.mark);
     c.labels(r.labels);
-    c.tcp_state_ = r.state;
+    c.tcp_state_ = static_cast<std::uint8_t>(r.state | (r.mapped != 0 ? connection::had_mapping : 0u));
     ::new (static_cast<void*>(&c.tcp_)) tcp_window(r.window);
     for (unsigned way = 0; way < 2; ++way) c.packets_[way] = r.packets[way], c.octets_[way] = r.octets[way];
     const auto ticks = static_cast<std::uint32_t>(ticks_at(now));
@@ -47096,7 +47101,7 @@ struct import_result {
   detail::byte_source head{from.data()};
   for (const std::uint8_t b : detail::export_magic)
     if (head.u8() != b) return refuse("not an export of connections", "give what export_connections() has written");
-  if (head.u16() != detail::export_version)
+  if (const std::uint16_t version = head.u16(); version == 0 || version > detail::export_version)
     return refuse("of another version", "export it again, by the version that imports it");
   const std::uint32_t count = head.u32();
   if (head.u32() != detail::export_record || (from.size() - around) / detail::export_record != count ||
@@ -47425,7 +47430,7 @@ struct tracker {
     // Who made it has seen no segment of it: this is the first one.
     else if (state == 0 && (direction != 0 || !tcp_begin(c.tcp_, segment, t.options_))) return outcome::invalid;
     const tcp_verdict v = tcp_follow(c.tcp_, state, c.bits(), direction, segment, t.options_, t.ticks_);
-    c.tcp_state_ = static_cast<std::uint8_t>((c.tcp_state_ & connection::is_read) | state);
+    c.tcp_state_ = static_cast<std::uint8_t>((c.tcp_state_ & ~unsigned{connection::tcp_state_bits}) | state);
     switch (v.outcome) {
       case tcp_outcome::accept: break;
       case tcp_outcome::pass: return outcome::accept;
@@ -49813,29 +49818,12 @@ class nat_sequences {
 
 #endif
 
-// ==== runnel/track/nat_table.hpp =====================================================================================
-// Binds connections to addresses and ports. The stages are in nat.hpp.
-//
-// Theory of operation, which is that of the kernel's nf_nat_core.c. A connection has two tuples: what its packets look
-// like when they come, and what its replies look like. Untranslated, one is the other turned round. To translate a
-// connection is to choose another reply tuple that nobody has, before it is confirmed. From then on nothing is looked
-// up: a packet has to look like the other direction's tuple turned round, and is made to. The connection's end frees
-// its address and port.
-//
-// Where a port is taken, others are tried: all of them when there are 512 or fewer, else 256 random ones, 16 at once
-// so that memory works on all of them. So nothing depends on how many connections there are. With four fifths of all
-// ports to one destination taken, some five are tried; with 99 in a hundred, one connection in thirteen is refused.
-//
-// Endpoint-independent mappings are kept beside, in nat_mapping.hpp. While one is there, its address and port outside
-// are nobody else's, whatever the destination (RFC 4787 REQ-3).
-//
-// Not done: the identification of IPv4 datagrams is not changed (RFC 6864 §5.3.1 asks for it where fragments of several
-// hosts inside may have the same one), SCTP and GRE are told apart by their addresses only.
-#ifndef RUNNEL_TRACK_NAT_TABLE_HPP
-#define RUNNEL_TRACK_NAT_TABLE_HPP
+// ==== runnel/track/translated.hpp ====================================================================================
+// What NAT knows and changes of connections that others do not. Nothing here is for users: see nat_table.hpp.
+#ifndef RUNNEL_TRACK_TRANSLATED_HPP
+#define RUNNEL_TRACK_TRANSLATED_HPP
 
-#include <cstddef>  // byte, size_t
-#include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
+#include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
 
 namespace runnel {
 
@@ -49871,8 +49859,17 @@ struct translated {
     t.unmap_context_ = context;
   }
   static void forget_mappings(connection_table& t) noexcept {
-    for (std::uint32_t i = 0; i < t.fresh_; ++i)
-      t.records_[i].bits() &= static_cast<std::uint16_t>(~unsigned{connection::has_mapping});
+    for (std::uint32_t i = 0; i < t.fresh_; ++i) {
+      connection& c = t.records_[i];
+      if ((c.bits() & connection::maps_destination) != 0) c.tcp_state_ |= connection::had_mapping;
+      c.bits() &= static_cast<std::uint16_t>(~unsigned{connection::has_mapping});
+    }
+  }
+  // Whether its destination was a mapping, before an import or in a table that is gone; says so once.
+  static bool take_had_mapping(connection& c) noexcept {
+    const bool had = (c.tcp_state_ & connection::had_mapping) != 0;
+    c.tcp_state_ &= static_cast<std::uint8_t>(~unsigned{connection::had_mapping});
+    return had;
   }
   static void expect(connection_table& t, const connection& master, const connection_tuple& to,
                      const connection_tuple& reply, duration d, instant now) noexcept {
@@ -49886,6 +49883,36 @@ struct translated {
 };
 
 }  // namespace detail
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/track/nat_table.hpp =====================================================================================
+// Binds connections to addresses and ports. The stages are in nat.hpp.
+//
+// Theory of operation, which is that of the kernel's nf_nat_core.c. A connection has two tuples: what its packets look
+// like when they come, and what its replies look like. Untranslated, one is the other turned round. To translate a
+// connection is to choose another reply tuple that nobody has, before it is confirmed. From then on nothing is looked
+// up: a packet has to look like the other direction's tuple turned round, and is made to. The connection's end frees
+// its address and port.
+//
+// Where a port is taken, others are tried: all of them when there are 512 or fewer, else 256 random ones, 16 at once
+// so that memory works on all of them. So nothing depends on how many connections there are. With four fifths of all
+// ports to one destination taken, some five are tried; with 99 in a hundred, one connection in thirteen is refused.
+//
+// Endpoint-independent mappings are kept beside, in nat_mapping.hpp. While one is there, its address and port outside
+// are nobody else's, whatever the destination (RFC 4787 REQ-3).
+//
+// Not done: the identification of IPv4 datagrams is not changed (RFC 6864 §5.3.1 asks for it where fragments of several
+// hosts inside may have the same one), SCTP and GRE are told apart by their addresses only.
+#ifndef RUNNEL_TRACK_NAT_TABLE_HPP
+#define RUNNEL_TRACK_NAT_TABLE_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
+
+namespace runnel {
 
 /// What translates the connections of one connection table: for its thread, and at most one for each.
 class nat_table {
@@ -49942,23 +49969,34 @@ class nat_table {
   /// How many hosts inside have such mappings.
   [[nodiscard]] std::uint32_t subscribers() const noexcept { return mappings_.subscribers(); }
 
-  /// Ends the connections whose source became `a` (IPv4: `mapped`): when an interface loses the address that
-  /// `masquerade` used. O(connections).
-  void forget(const ipv6_address& a) noexcept {
+  /// Ends the connections whose source became `a` (IPv4: `mapped`), or that came to a mapping there: when an interface
+  /// loses the address that `masquerade` used. Says how many. O(connections).
+  std::uint32_t forget(const ipv6_address& a) noexcept {
+    using detail::translated;
+    std::uint32_t n = 0;
     connections_.for_each([&](connection& c) {
-      if (c.has_status(connection_status::src_nat) && detail::nat_address(connections_.reply(c), false) == a)
-        connections_.erase(c);
+      const bool from = c.has_status(connection_status::src_nat) && endpoint(connections_.reply(c), false).address == a,
+                 to = (translated::bits(c) & translated::maps_destination) != 0 &&
+                      endpoint(connections_.original(c), false).address == a;
+      if (!from && !to) return;
+      connections_.erase(c);
+      ++n;
     });
+    return n;
   }
-  /// Makes the mappings again of connections that were imported; says of how many connections there was no room for
-  /// the mapping: those go on, and others may get their port. O(connections).
+  /// Makes the mappings again of connections that were imported, or that another table had, whichever side began them;
+  /// says of how many there was no room for the mapping: those go on, and others may get their port. O(connections).
   std::uint32_t restore(instant now) noexcept {
     now_ = detail::ticks_at(now);
     std::uint32_t refused = 0;
     connections_.for_each([&](connection& c) {
-      if (maps() && c.has_status(connection_status::src_nat) && detail::nat_has_ports(c.protocol_number()) &&
-          (detail::translated::bits(c) & detail::translated::maps_source) == 0 && !adopt(c))
-        ++refused;
+      const std::uint16_t bits = detail::translated::bits(c);
+      const bool had = detail::translated::take_had_mapping(c);
+      if (!maps() || !detail::nat_has_ports(c.protocol_number())) return;
+      const bool source =
+          c.has_status(connection_status::src_nat) && (bits & detail::translated::maps_source) == 0 && !adopt(c);
+      const bool destination = had && (bits & detail::translated::maps_destination) == 0 && !adopt_destination(c);
+      if (source || destination) ++refused;
     });
     return refused;
   }
@@ -50253,15 +50291,27 @@ class nat_table {
     }
     return noted;
   }
+  // The mapping of two ends, as it was before; `nat_none`: no room, or one of them has another by now.
+  [[nodiscard]] std::uint32_t mapping_again(const detail::nat_endpoint& inside,
+                                            const detail::nat_endpoint& outside) noexcept {
+    const std::uint32_t i = mappings_.find_inside(inside);
+    if (i == detail::nat_none)
+      return mappings_.find_outside(outside) == detail::nat_none ? mappings_.insert(inside, outside) : i;
+    return mappings_[i].outside == outside.address && mappings_[i].outside_port == outside.port ? i : detail::nat_none;
+  }
   bool adopt(connection& c) noexcept {
-    const detail::nat_endpoint inside = endpoint(connections_.original(c), true),
-                               outside = endpoint(connections_.reply(c), false);
-    std::uint32_t i = mappings_.find_inside(inside);
-    if (i == detail::nat_none && mappings_.find_outside(outside) == detail::nat_none)
-      i = mappings_.insert(inside, outside);
-    if (i == detail::nat_none || mappings_[i].outside != outside.address || mappings_[i].outside_port != outside.port)
-      return false;
-    return use(c, i, detail::nat_address(connections_.reply(c), true));
+    const connection_tuple back = connections_.reply(c);
+    const std::uint32_t i = mapping_again(endpoint(connections_.original(c), true), endpoint(back, false));
+    return i != detail::nat_none && use(c, i, detail::nat_address(back, true));
+  }
+  // One that came from outside.
+  bool adopt_destination(connection& c) noexcept {
+    const std::uint32_t i =
+        mapping_again(endpoint(connections_.reply(c), true), endpoint(connections_.original(c), false));
+    if (i == detail::nat_none) return false;
+    mappings_.use(i);
+    detail::translated::set(c, detail::translated::maps_destination);
+    return true;
   }
   // A connection goes.
   void unmap(const connection& c) noexcept {

@@ -285,3 +285,72 @@ TEST_CASE("mappings come back after export and import") {
   CHECK(nat_rig::port_of(after.udp(in1, 5000, out2, 53)) == port);
   CHECK(after.udp(out3, 1, box, port) == "udp 203.0.113.3:1 > 10.0.0.1:5000");
 }
+
+TEST_CASE("a mapping that only others use, from outside, comes back after export and import as well") {
+  nat_rig before(nat_eim());
+  before.outbound(masquerade().random());
+  const std::uint16_t port = nat_rig::port_of(before.udp(in1, 5000, out1, 53));
+  CHECK(before.udp(out2, 1, box, port) == "udp 198.51.100.2:1 > 10.0.0.1:5000");
+  CHECK(before.udp(in1, 5000, out2, 1) == "udp 192.0.2.254:" + std::to_string(port) + " > 198.51.100.2:1");
+  before.table->for_each([&](connection& c) {
+    if (c.has_status(connection_status::src_nat)) before.table->erase(c);
+  });
+  CHECK(before.nat->mappings() == 1);
+  std::vector<std::byte> state(export_size(*before.table));
+  const std::size_t used = export_connections(*before.table, {state.data(), state.size()}, before.now);
+
+  nat_rig after(nat_eim());
+  after.outbound(masquerade().random());
+  SUBCASE("and what leaves through it has its port") {
+    REQUIRE(import_connections(*after.table, {state.data(), used}, after.now).has_value());
+    CHECK(after.nat->restore(after.now) == 0);
+    CHECK(after.nat->mappings() == 1);
+    CHECK(after.nat->restore(after.now) == 0);
+    CHECK(nat_rig::port_of(after.udp(in1, 5000, out3, 53)) == port);
+    CHECK(after.udp(out3, 1, box, port) == "udp 203.0.113.3:1 > 10.0.0.1:5000");
+    after.table->for_each([&](connection& c) {
+      if (c.has_status(connection_status::src_nat)) after.table->erase(c);
+    });
+    CHECK(after.nat->mappings() == 1);
+  }
+  SUBCASE("also after two restarts of which the first had no mappings") {
+    nat_rig between;
+    REQUIRE(import_connections(*between.table, {state.data(), used}, between.now).has_value());
+    const std::size_t again = export_connections(*between.table, {state.data(), state.size()}, between.now);
+    REQUIRE(again == used);
+    REQUIRE(import_connections(*after.table, {state.data(), again}, after.now).has_value());
+    CHECK(after.nat->restore(after.now) == 0);
+    CHECK(after.nat->mappings() == 1);
+  }
+  SUBCASE("but not when somebody else has its port by now") {
+    after.outbound(masquerade().port(port));
+    after.rules.all.erase(after.rules.all.begin());
+    CHECK(nat_rig::port_of(after.udp(in2, 6000, out1, 53)) == port);
+    REQUIRE(import_connections(*after.table, {state.data(), used}, after.now).has_value());
+    CHECK(after.nat->restore(after.now) == 1);
+    CHECK(after.nat->mappings() == 1);
+  }
+}
+
+TEST_CASE("a connection to a published port makes no mapping of it when it is imported") {
+  nat_rig before(nat_eim()), after(nat_eim());
+  before.inbound(dnat(addr4("10.0.0.1")).port(5000), 8080);
+  CHECK(before.udp(out2, 1, box, 8080) == "udp 198.51.100.2:1 > 10.0.0.1:5000");
+  std::vector<std::byte> state(export_size(*before.table));
+  const std::size_t used = export_connections(*before.table, {state.data(), state.size()}, before.now);
+  REQUIRE(import_connections(*after.table, {state.data(), used}, after.now)->imported == 1);
+  CHECK(after.nat->restore(after.now) == 0);
+  CHECK(after.nat->mappings() == 0);
+  CHECK(after.udp(out3, 1, box, 8080).find("10.0.0.1") == std::string::npos);
+}
+
+TEST_CASE("an address that is gone takes along who was translated to it, and who came to a mapping there") {
+  nat_rig t(nat_eim());
+  t.outbound(masquerade());
+  CHECK(t.udp(in1, 5000, out1, 53) == "udp 192.0.2.254:5000 > 198.51.100.1:53");
+  CHECK(t.udp(out2, 1, box, 5000) == "udp 198.51.100.2:1 > 10.0.0.1:5000");
+  CHECK(t.nat->forget(mapped(addr4("192.0.2.253"))) == 0);
+  CHECK(t.nat->forget(mapped(box)) == 2);
+  CHECK(t.table->size() == 0);
+  CHECK(t.nat->mappings() == 0);
+}

@@ -75,7 +75,7 @@ class alignas(64) connection : private connection_facts {
   /// fast path (the kernel's IPS_HELPER). One of your own says so at each packet: it is not exported. @{
   [[nodiscard]] bool helper() const noexcept { return (tcp_state_ & is_read) != 0; }
   void helper(bool on) noexcept {
-    tcp_state_ = static_cast<std::uint8_t>((tcp_state_ & tcp_state_bits) | (on ? unsigned{is_read} : 0u));
+    tcp_state_ = static_cast<std::uint8_t>((tcp_state_ & ~unsigned{is_read}) | (on ? unsigned{is_read} : 0u));
   }
   /// @}
   /// A number that rules and handlers give it. @{
@@ -117,7 +117,8 @@ class alignas(64) connection : private connection_facts {
   static_assert(((alive | is_ipv6 | has_labels | has_mapping) & (detail::connection_is_counted | 0x3ffu)) == 0 &&
                 detail::connection_is_counted > 0x3ff);
 
-  static constexpr std::uint8_t tcp_state_bits = 15, is_read = 1u << 7;  // of tcp_state_, whatever the protocol
+  // Of tcp_state_, whatever the protocol. That it had a mapping is for `nat_table::restore`, which makes it again.
+  static constexpr std::uint8_t tcp_state_bits = 15, had_mapping = 1u << 6, is_read = 1u << 7;
 
   [[nodiscard]] const connection_facts& facts() const noexcept { return *this; }
   [[nodiscard]] std::uint16_t& bits() noexcept { return connection_facts::status; }

@@ -6,12 +6,13 @@
 // connection, such as its number and its place in the table, is not in it: an import makes new ones.
 //
 //     header     "RNLCT" 0, version (2 bytes), how many records (4), bytes of a record (4)
-//     record     flags, protocol, TCP state, 0; status (2), zone (2); mark, labels, milliseconds left, milliseconds of
-//                age (4 each); packets and octets of both directions (8 each); two tuples (36 each: two addresses of 16
-//                bytes, ports); the TCP windows (56)
+//     record     flags, protocol, TCP state, whether it came to a mapping; status (2), zone (2); mark, labels,
+//                milliseconds left, milliseconds of age (4 each); packets and octets of both directions (8 each); two
+//                tuples (36 each: two addresses of 16 bytes, ports); the TCP windows (56)
 //     trailer    a hash of all before (8): against damage, not against forgery
 //
-// An import is checked whole before the first connection is made: it is all or nothing.
+// Version 1 had 0 for the mapping, and is read too. An import is checked whole before the first connection is made: it
+// is all or nothing.
 #ifndef RUNNEL_TRACK_EXPORT_HPP
 #define RUNNEL_TRACK_EXPORT_HPP
 
@@ -32,7 +33,7 @@ namespace runnel {
 namespace detail {
 
 inline constexpr std::size_t export_header = 16, export_trailer = 8, export_record = 24 + 32 + 72 + 56;
-inline constexpr std::uint16_t export_version = 1;
+inline constexpr std::uint16_t export_version = 2;
 inline constexpr std::uint8_t export_magic[6] = {'R', 'N', 'L', 'C', 'T', 0};
 
 // Words one after the other, written or read.
@@ -87,7 +88,9 @@ struct transfer {
   static void store(const connection_table& table, connection& c, std::byte* p, instant now) noexcept {
     byte_sink to{p};
     const connection_tuple ways[] = {table.original(c), table.reply(c)};
-    to.u8(ways[0].is_ipv6() ? 1 : 0), to.u8(c.protocol_), to.u8(static_cast<std::uint8_t>(c.tcp_state())), to.u8(0);
+    to.u8(ways[0].is_ipv6() ? 1 : 0), to.u8(c.protocol_), to.u8(static_cast<std::uint8_t>(c.tcp_state()));
+    const bool had = (c.tcp_state_ & connection::had_mapping) != 0;  // imported, and not restored yet
+    to.u8(had || (c.bits() & connection::maps_destination) != 0 ? 1 : 0);
     to.u16(c.status()), to.u16(c.zone());
     to.u32(c.mark()), to.u32(c.labels());
     to.u32(milliseconds_in(table.remaining(c, now).ns));
@@ -109,7 +112,7 @@ struct transfer {
   }
 
   struct record {
-    std::uint8_t flags = 0, protocol = 0, state = 0, zero = 0;
+    std::uint8_t flags = 0, protocol = 0, state = 0, mapped = 0, zero = 0;
     std::uint16_t status = 0, zone = 0;
     std::uint32_t mark = 0, labels = 0, left = 0, age = 0;
     std::uint64_t packets[2] = {}, octets[2] = {};
@@ -119,7 +122,7 @@ struct transfer {
 
     explicit record(const std::byte* p) noexcept {
       byte_source from{p};
-      flags = from.u8(), protocol = from.u8(), state = from.u8(), zero = from.u8();
+      flags = from.u8(), protocol = from.u8(), state = from.u8(), mapped = from.u8();
       status = from.u16(), zone = from.u16();
       mark = from.u32(), labels = from.u32(), left = from.u32(), age = from.u32();
       for (std::uint64_t& v : packets) v = from.u64();
@@ -131,7 +134,7 @@ struct transfer {
       each_of_window(
           window, [&](std::uint32_t& v) { v = from.u32(); }, [&](std::uint16_t& v) { v = from.u16(); },
           [&](std::uint8_t& v) { v = from.u8(); });
-      zero |= from.u8();
+      zero = from.u8();
     }
     [[nodiscard]] connection_tuple tuple(unsigned way) const noexcept {
       const std::uint64_t* const a = address[way];
@@ -150,6 +153,7 @@ struct transfer {
       constexpr unsigned known =
           expected | seen_reply | assured | confirmed | src_nat | dst_nat | src_nat_done | dst_nat_done;
       if (flags > 1 || zero != 0 || (status & ~known) != 0 || (status & confirmed) == 0 || left == 0) return false;
+      if (mapped > 1 || (mapped != 0 && (status & dst_nat) == 0)) return false;
       if (state > (protocol == 6 ? 9 : 0)) return false;  // 0: no segment of it was seen yet
       for (unsigned way = 0; way < 2; ++way) {
         const std::uint64_t* const a = address[way];
@@ -176,7 +180,7 @@ struct transfer {
     c.bits() |= static_cast<std::uint16_t>(r.status & ~connection_status::confirmed);
     c.mark(r.mark);
     c.labels(r.labels);
-    c.tcp_state_ = r.state;
+    c.tcp_state_ = static_cast<std::uint8_t>(r.state | (r.mapped != 0 ? connection::had_mapping : 0u));
     ::new (static_cast<void*>(&c.tcp_)) tcp_window(r.window);
     for (unsigned way = 0; way < 2; ++way) c.packets_[way] = r.packets[way], c.octets_[way] = r.octets[way];
     const auto ticks = static_cast<std::uint32_t>(ticks_at(now));
@@ -237,7 +241,7 @@ struct import_result {
   detail::byte_source head{from.data()};
   for (const std::uint8_t b : detail::export_magic)
     if (head.u8() != b) return refuse("not an export of connections", "give what export_connections() has written");
-  if (head.u16() != detail::export_version)
+  if (const std::uint16_t version = head.u16(); version == 0 || version > detail::export_version)
     return refuse("of another version", "export it again, by the version that imports it");
   const std::uint32_t count = head.u32();
   if (head.u32() != detail::export_record || (from.size() - around) / detail::export_record != count ||

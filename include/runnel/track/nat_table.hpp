@@ -36,56 +36,9 @@
 #include <runnel/track/nat_mapping.hpp>
 #include <runnel/track/nat_options.hpp>
 #include <runnel/track/nat_sequences.hpp>
+#include <runnel/track/translated.hpp>
 
 namespace runnel {
-
-namespace detail {
-
-// What NAT does with the private parts of connections.
-struct translated {
-  static constexpr std::uint16_t maps_source = connection::maps_source, maps_destination = connection::maps_destination;
-  static std::uint16_t bits(const connection& c) noexcept { return c.bits(); }
-  static bool is_ipv4(const connection& c) noexcept { return (c.bits() & connection::is_ipv6) == 0; }
-  RUNNEL_INLINE static tuple_end leaving4(const connection_table& t, const connection& c, connection_direction d,
-                                          bool source) noexcept {
-    return t.leaving4(c, d, source);
-  }
-  RUNNEL_INLINE static connection_tuple reply4(const connection_table& t, const connection& c) noexcept {
-    return t.index_.tuple4_at(c.reply_, c.reply_ == c.original_);
-  }
-  static void set(connection& c, std::uint16_t bits) noexcept { c.bits() |= bits; }
-  // Another connection has its reply tuple.
-  static bool clashes(const connection& c) noexcept { return (c.bits() & connection::one_way) != 0; }
-  // Whether it does not count, and its tuple may be had.
-  static bool is_abandoned(const connection_table& t, std::uint32_t number) noexcept {
-    return t.is_abandoned(t.records_[number]);
-  }
-  // In ticks: the latest time that the table has been told.
-  static std::uint64_t now(const connection_table& t) noexcept { return t.now_; }
-  using unmap = void (*)(void*, const connection&);
-  using unadjust = std::uint32_t (*)(void*, const connection&, unsigned, std::uint32_t);
-  static void attach(connection_table& t, unmap f, unadjust g, void* context) noexcept {
-    RUNNEL_ASSERT(f == nullptr || t.unmap_ == nullptr);  // a connection table has one NAT table
-    t.unmap_ = f;
-    t.unadjust_ = g;
-    t.unmap_context_ = context;
-  }
-  static void forget_mappings(connection_table& t) noexcept {
-    for (std::uint32_t i = 0; i < t.fresh_; ++i)
-      t.records_[i].bits() &= static_cast<std::uint16_t>(~unsigned{connection::has_mapping});
-  }
-  static void expect(connection_table& t, const connection& master, const connection_tuple& to,
-                     const connection_tuple& reply, duration d, instant now) noexcept {
-    t.expect_ticks({.tuple = to, .translated = true, .only = true, .reply = reply}, master, ticks_in(d),
-                   static_cast<std::uint32_t>(ticks_at(now)));
-  }
-  static bool is_awaited(const connection_table& t, const connection& master, const connection_tuple& to,
-                         instant now) noexcept {
-    return t.expectations_.awaits(to, t.number_of(master), static_cast<std::uint32_t>(ticks_at(now)));
-  }
-};
-
-}  // namespace detail
 
 /// What translates the connections of one connection table: for its thread, and at most one for each.
 class nat_table {
@@ -142,23 +95,34 @@ class nat_table {
   /// How many hosts inside have such mappings.
   [[nodiscard]] std::uint32_t subscribers() const noexcept { return mappings_.subscribers(); }
 
-  /// Ends the connections whose source became `a` (IPv4: `mapped`): when an interface loses the address that
-  /// `masquerade` used. O(connections).
-  void forget(const ipv6_address& a) noexcept {
+  /// Ends the connections whose source became `a` (IPv4: `mapped`), or that came to a mapping there: when an interface
+  /// loses the address that `masquerade` used. Says how many. O(connections).
+  std::uint32_t forget(const ipv6_address& a) noexcept {
+    using detail::translated;
+    std::uint32_t n = 0;
     connections_.for_each([&](connection& c) {
-      if (c.has_status(connection_status::src_nat) && detail::nat_address(connections_.reply(c), false) == a)
-        connections_.erase(c);
+      const bool from = c.has_status(connection_status::src_nat) && endpoint(connections_.reply(c), false).address == a,
+                 to = (translated::bits(c) & translated::maps_destination) != 0 &&
+                      endpoint(connections_.original(c), false).address == a;
+      if (!from && !to) return;
+      connections_.erase(c);
+      ++n;
     });
+    return n;
   }
-  /// Makes the mappings again of connections that were imported; says of how many connections there was no room for
-  /// the mapping: those go on, and others may get their port. O(connections).
+  /// Makes the mappings again of connections that were imported, or that another table had, whichever side began them;
+  /// says of how many there was no room for the mapping: those go on, and others may get their port. O(connections).
   std::uint32_t restore(instant now) noexcept {
     now_ = detail::ticks_at(now);
     std::uint32_t refused = 0;
     connections_.for_each([&](connection& c) {
-      if (maps() && c.has_status(connection_status::src_nat) && detail::nat_has_ports(c.protocol_number()) &&
-          (detail::translated::bits(c) & detail::translated::maps_source) == 0 && !adopt(c))
-        ++refused;
+      const std::uint16_t bits = detail::translated::bits(c);
+      const bool had = detail::translated::take_had_mapping(c);
+      if (!maps() || !detail::nat_has_ports(c.protocol_number())) return;
+      const bool source =
+          c.has_status(connection_status::src_nat) && (bits & detail::translated::maps_source) == 0 && !adopt(c);
+      const bool destination = had && (bits & detail::translated::maps_destination) == 0 && !adopt_destination(c);
+      if (source || destination) ++refused;
     });
     return refused;
   }
@@ -453,15 +417,27 @@ class nat_table {
     }
     return noted;
   }
+  // The mapping of two ends, as it was before; `nat_none`: no room, or one of them has another by now.
+  [[nodiscard]] std::uint32_t mapping_again(const detail::nat_endpoint& inside,
+                                            const detail::nat_endpoint& outside) noexcept {
+    const std::uint32_t i = mappings_.find_inside(inside);
+    if (i == detail::nat_none)
+      return mappings_.find_outside(outside) == detail::nat_none ? mappings_.insert(inside, outside) : i;
+    return mappings_[i].outside == outside.address && mappings_[i].outside_port == outside.port ? i : detail::nat_none;
+  }
   bool adopt(connection& c) noexcept {
-    const detail::nat_endpoint inside = endpoint(connections_.original(c), true),
-                               outside = endpoint(connections_.reply(c), false);
-    std::uint32_t i = mappings_.find_inside(inside);
-    if (i == detail::nat_none && mappings_.find_outside(outside) == detail::nat_none)
-      i = mappings_.insert(inside, outside);
-    if (i == detail::nat_none || mappings_[i].outside != outside.address || mappings_[i].outside_port != outside.port)
-      return false;
-    return use(c, i, detail::nat_address(connections_.reply(c), true));
+    const connection_tuple back = connections_.reply(c);
+    const std::uint32_t i = mapping_again(endpoint(connections_.original(c), true), endpoint(back, false));
+    return i != detail::nat_none && use(c, i, detail::nat_address(back, true));
+  }
+  // One that came from outside.
+  bool adopt_destination(connection& c) noexcept {
+    const std::uint32_t i =
+        mapping_again(endpoint(connections_.reply(c), true), endpoint(connections_.original(c), false));
+    if (i == detail::nat_none) return false;
+    mappings_.use(i);
+    detail::translated::set(c, detail::translated::maps_destination);
+    return true;
   }
   // A connection goes.
   void unmap(const connection& c) noexcept {

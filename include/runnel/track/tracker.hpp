@@ -313,7 +313,7 @@ struct tracker {
     // Who made it has seen no segment of it: this is the first one.
     else if (state == 0 && (direction != 0 || !tcp_begin(c.tcp_, segment, t.options_))) return outcome::invalid;
     const tcp_verdict v = tcp_follow(c.tcp_, state, c.bits(), direction, segment, t.options_, t.ticks_);
-    c.tcp_state_ = static_cast<std::uint8_t>((c.tcp_state_ & connection::is_read) | state);
+    c.tcp_state_ = static_cast<std::uint8_t>((c.tcp_state_ & ~unsigned{connection::tcp_state_bits}) | state);
     switch (v.outcome) {
       case tcp_outcome::accept: break;
       case tcp_outcome::pass: return outcome::accept;
