@@ -7,9 +7,9 @@
 //     gateway --state connections FILE    connections outlive a restart: read at the start, written at the end
 //
 // The files: configuration.hpp reads FILE, routes.hpp makes its routes, vlans.hpp its VLANs, groups.hpp has cards let
-// in what is for groups, router.hpp has the tables and the way of a packet, link_state.hpp says when an interface is
-// down, kernel_beside.hpp when the kernel does the same, live_view.hpp has what a person sees, tell.hpp says it without
-// waiting, metrics.hpp has what Prometheus sees.
+// in what is for groups, router.hpp has the tables and the way of a packet, state.hpp what outlives a restart,
+// link_state.hpp says when an interface is down, kernel_beside.hpp when the kernel does the same, live_view.hpp has
+// what a person sees, tell.hpp says it without waiting, metrics.hpp has what Prometheus sees.
 #include <runnel/runnel.hpp>
 
 #include <cerrno>
@@ -34,6 +34,7 @@
 #include "live_view.hpp"
 #include "metrics.hpp"
 #include "router.hpp"
+#include "state.hpp"
 #include "tell.hpp"
 
 using namespace runnel;
@@ -189,19 +190,18 @@ void import_state(gateway::router& r, const char* file, instant now) {
     if (errno != ENOENT) (void)fail({"state", "read", file, std::strerror(errno)});
     return;  // the first start
   }
-  const auto done =
-      import_connections(r.connections, {reinterpret_cast<const std::byte*>(text.data()), text.size()}, now);
+  const auto done = gateway::restore_state(r, {reinterpret_cast<const std::byte*>(text.data()), text.size()}, now);
   if (!done) return (void)fail(done.error());
-  r.flows.clear();
-  std::printf("%u connections from %s\n", done->imported, file);
+  std::printf("%u connections from %s", done->connections, file);
+  if (done->ended != 0) std::printf("; %u ended with the address that they were translated to", done->ended);
+  std::printf("\n");
 }
 // Whatever was there stays until all of it is written.
 std::string new_state(const char* file) { return std::string(file) + ".new"; }
 int export_state(gateway::router& r, const char* file, instant now) {
-  std::vector<std::byte> all(export_size(r.connections));
-  const std::size_t n = export_connections(r.connections, {all.data(), all.size()}, now);
+  const std::vector<std::byte> all = gateway::saved_state(r, now);
   std::ofstream out(new_state(file), std::ios::binary);
-  out.write(reinterpret_cast<const char*>(all.data()), static_cast<std::streamsize>(n));
+  out.write(reinterpret_cast<const char*>(all.data()), static_cast<std::streamsize>(all.size()));
   out.close();
   if (!out || std::rename(new_state(file).c_str(), file) != 0)
     return fail({"state", "write", file, std::strerror(errno)});

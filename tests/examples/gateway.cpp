@@ -9,6 +9,7 @@
 
 #include "../../examples/gateway/configuration.hpp"
 #include "../../examples/gateway/router.hpp"
+#include "../../examples/gateway/state.hpp"
 
 using namespace runnel;
 
@@ -375,7 +376,8 @@ TEST_CASE("gateway: a reload changes rules, routes and addresses, or nothing") {
   CHECK(r.rules.current().size() == 1);
 }
 
-TEST_CASE("gateway: connections that were translated to an address end with that, all others outlive a reload") {
+TEST_CASE(
+    "gateway: connections that were translated to an address end with that, all others outlive reload and restart") {
   const auto made = [](const std::string& wan, gateway::configuration& c) {
     REQUIRE(read_configuration("interface lan { device \"null:\" address 10.0.0.1/24 }\n"
                                "interface wan { device \"null:\" address " +
@@ -397,20 +399,49 @@ TEST_CASE("gateway: connections that were translated to an address end with that
     if (port != 1004) r.connections.add_status(k, connection_status::src_nat);
     REQUIRE(r.connections.confirm(k, {}));
   }
-  const auto ports = [&] {
+  const auto ports = [](gateway::router& of) {
     std::string all;
-    r.connections.for_each([&](const connection& k) {
-      all += (all.empty() ? "" : " ") + std::to_string(r.connections.original(k).source_port());
+    of.connections.for_each([&](const connection& k) {
+      all += (all.empty() ? "" : " ") + std::to_string(of.connections.original(k).source_port());
     });
     return all;
   };
   gateway::configuration next;
-  rules = made("203.0.113.3/24, 203.0.113.4/24", next);
-  CHECK(r.reload(next, std::move(rules)) == "");
-  CHECK(ports() == "1002 1003 1004");
-  rules = made("203.0.113.4/25", next);
-  CHECK(r.reload(next, std::move(rules)) == "");
-  CHECK(ports() == "1003 1004");
+  SUBCASE("a reload") {
+    rules = made("203.0.113.3/24, 203.0.113.4/24", next);
+    CHECK(r.reload(next, std::move(rules)) == "");
+    CHECK(ports(r) == "1002 1003 1004");
+    rules = made("203.0.113.4/25", next);
+    CHECK(r.reload(next, std::move(rules)) == "");
+    CHECK(ports(r) == "1003 1004");
+  }
+  SUBCASE("a restart") {
+    const std::vector<std::byte> all = gateway::saved_state(r, {});
+    rules = made("203.0.113.3/24, 203.0.113.4/24", next);
+    gateway::router later(std::move(next), std::move(rules));
+    const auto done = gateway::restore_state(later, {all.data(), all.size()}, {});
+    REQUIRE(done);
+    CHECK(done->connections == 3);
+    CHECK(done->ended == 1);
+    CHECK(ports(later) == "1002 1003 1004");
+  }
+  SUBCASE("a restart with a state that says no addresses") {
+    const std::vector<std::byte> all = gateway::saved_state(r, {});
+    rules = made("203.0.113.4/24", next);
+    gateway::router later(std::move(next), std::move(rules));
+    const auto done = gateway::restore_state(later, {all.data(), export_size(r.connections)}, {});
+    REQUIRE(done);
+    CHECK(done->connections == 4);
+    CHECK(done->ended == 0);
+  }
+  SUBCASE("a state that was cut short") {
+    const std::vector<std::byte> all = gateway::saved_state(r, {});
+    rules = made("203.0.113.4/24", next);
+    gateway::router later(std::move(next), std::move(rules));
+    for (std::size_t n = 0; n < all.size(); ++n)
+      if (n != export_size(r.connections)) CHECK_FALSE(gateway::restore_state(later, {all.data(), n}, {}));
+    CHECK(later.connections.size() == 0);
+  }
 }
 
 TEST_CASE("gateway: a rule counts as many connections as there can be") {

@@ -230,7 +230,9 @@ struct import_result {
 };
 
 /// Makes the connections that `export_connections` has written, as of `now`; those that are in the table stay. Input
-/// that is cut, damaged or not of this version is refused whole: nothing is changed then.
+/// that is cut, damaged or not of a known version is refused whole: nothing is changed then. `nat_table::restore` makes
+/// mappings again after it. Which addresses are still this host's nobody asks here: `nat_table::forget` ends those that
+/// were translated to one that is not, as examples/gateway/state.hpp does.
 [[nodiscard]] inline result<import_result, error> import_connections(connection_table& table, bytes from,
                                                                      instant now) noexcept {
   const auto refuse = [](const char* why, const char* advice) {
