@@ -42813,7 +42813,9 @@ class bounded_list {
 // others than before.
 //
 // Whoever is on the link can say that it is a router: what is believed is bounded in number, and lifetimes of addresses
-// are not cut short (RFC 4862 §5.5.3 e).
+// are not cut short (RFC 4862 §5.5.3 e). A retransmit timer of more than a minute is not taken over, where RFC 4861
+// §6.3.4 says that one should be: 49 days can be said, and a single question that is lost would keep a neighbour away
+// for as long. Cut to a minute it would serve nobody, and slow down a link on which somebody only lies.
 //
 // What it does not do: DHCPv6 (`managed()` tells that a router wants it), routes of RFC 4191 other than the default
 // one, temporary addresses (RFC 8981); asking on when three questions have had no answer (RFC 7559).
@@ -42895,11 +42897,13 @@ class router_discovery {
   static constexpr unsigned max_solicitations = 3;
   /// @}
 
-  /// Of the link of this table, which must outlive it. `seed` from a random source.
+  /// Of the link of this table. That and its interface must outlive it. `seed` from a random source.
   router_discovery(neighbour_table& neighbours, const discovery_options& o, std::uint64_t seed) noexcept
       : neighbours_(&neighbours), options_(o), random_(seed), own_mtu_(neighbours.link().mtu) {}
   router_discovery(const router_discovery&) = delete;
   router_discovery& operator=(const router_discovery&) = delete;
+  /// The interface is as after `stop`, but nobody is told: who has made routes calls that before.
+  ~router_discovery() { forget_all(); }
 
   /// Acquires a link-local address, unless there is one, and asks for routers, up to three times. For when the link
   /// comes up, and again each time that it does.
@@ -42911,6 +42915,14 @@ class router_discovery {
     if (!there && !neighbours_->acquire({local, 64}, now)) ++statistics_.refused;
     asked_ = 0;
     ask_at_ = now + up_to(max_solicitation_delay);
+  }
+
+  /// For when the interface is gone, or the discovery ends: asks no more, forgets all routers, prefixes and resolvers,
+  /// and tells so, for nobody would end them by their lifetimes (RFC 4861 §6.3.5). The interface is left without the
+  /// prefixes, and with the MTU that it had; addresses end by their lifetimes, in the table. `start` begins anew.
+  void stop() noexcept {
+    forget_all();
+    tell();
   }
 
   /// The router for what is not on the link: of those that are not known to be out of reach the one of the highest
@@ -42968,7 +42980,8 @@ class router_discovery {
     neighbours_->set_router(source, true);
     hear_router(source, m, now);
     for (ndp_options o(m.options()); o; o.next()) {
-      if (o.mtu() >= 1280 && o.mtu() <= own_mtu_) neighbours_->change_link().mtu = static_cast<std::uint16_t>(o.mtu());
+      if (o.mtu() >= 1280 && o.mtu() <= own_mtu_)
+        neighbours_->change_link().mtu = heard_mtu_ = static_cast<std::uint16_t>(o.mtu());
       if (const auto p = o.prefix();
           p && !p->prefix.is_link_local() && !p->prefix.is_multicast() && !is_mapped(p->prefix)) {
         if (p->on_link) hear_on_link(*p, now);
@@ -43121,6 +43134,22 @@ class router_discovery {
     });
     changed_ = resolvers_.remove_if(over) || fewer || changed_;
   }
+  void forget_all() noexcept {
+    const auto all = [](const auto&) { return true; };
+    const auto prefix = [this](const link_prefix& p) {
+      if (!p.given) neighbours_->change_link().addresses.remove_prefix(p.prefix);
+      return true;
+    };
+    changed_ = prefixes_.remove_if(prefix) || changed_;
+    changed_ = routers_.remove_if(all) || changed_;
+    changed_ = resolvers_.remove_if(all) || changed_;
+    // Unless it was changed since by somebody else.
+    if (heard_mtu_ != 0 && neighbours_->link().mtu == heard_mtu_) neighbours_->change_link().mtu = own_mtu_;
+    heard_mtu_ = 0;
+    chosen_ = 0;
+    told_ = {};
+    ask_at_ = forget_at_ = never;
+  }
   // Whether it has said since that it is no router any more: RFC 4861 §7.2.5.
   [[nodiscard]] bool is_former(const default_router& r, instant now) const noexcept {
     return neighbours_->find(r.address, now).former_router;
@@ -43153,7 +43182,7 @@ class router_discovery {
   neighbour_table* neighbours_;
   discovery_options options_;
   random_generator random_;
-  std::uint16_t own_mtu_;
+  std::uint16_t own_mtu_, heard_mtu_ = 0;  // what the interface had, and what a router has said
   detail::bounded_list<default_router, most_routers> routers_;
   detail::bounded_list<link_prefix, most_prefixes> prefixes_;
   detail::bounded_list<link_resolver, most_resolvers> resolvers_;

@@ -405,6 +405,49 @@ TEST_CASE("RFC 4861 6.3.4: a prefix of the user's own is not a router's to end")
   CHECK(d.h.link.addresses.is_on_link(addr6("2001:db8:5::99")));
 }
 
+TEST_CASE("RFC 4861 6.3.5: when a discovery stops or ends, what it has put into the interface goes, and no more") {
+  host h;
+  constexpr ipv6_prefix own_prefix{addr6("2001:db8:7::"), 64}, heard{addr6("2001:db8:1::"), 64};
+  REQUIRE(h.link.addresses.add_prefix(own_prefix));
+  int changes = 0;
+  const discovery_options options{.autoconfigure = false,
+                                  .changed = [](void* to, const router_discovery&) { ++*static_cast<int*>(to); },
+                                  .context = &changes};
+  const auto hear = [&](router_discovery& d) {
+    h.hear_by(hear_routers(d), 0, ethernet_header{.source = peer, .destination = multicast_mac(all_nodes_multicast)},
+              ipv6_header{.source = router6, .destination = all_nodes_multicast, .hop_limit = 255},
+              router_advertisement_header{.router_lifetime = 1800}, usual, ndp_mtu{1400},
+              ndp_prefix{.prefix = own_prefix.address(), .valid_lifetime = 20'000});
+    CHECK(d.routers().size() == 1);
+    CHECK(d.prefixes().size() == 2);
+    CHECK(h.link.mtu == 1400);
+  };
+  const auto is_as_before = [&] {
+    CHECK_FALSE(h.link.addresses.has_prefix(heard));
+    CHECK(h.link.addresses.has_prefix(own_prefix));
+    CHECK(h.link.mtu == 1500);
+  };
+  for (int round = 0; round < 2; ++round) {
+    router_discovery d{h.table, options, 1};
+    hear(d);
+    if (round == 1) h.link.mtu = 1500;  // somebody else says so
+  }
+  is_as_before();
+  router_discovery d{h.table, options, 1};
+  hear(d);
+  changes = 0;
+  d.stop();
+  is_as_before();
+  CHECK(changes == 1);
+  CHECK(d.router() == nullptr);
+  CHECK(d.prefixes().size() == 0);
+  CHECK(d.next_due() == never);
+  d.stop();
+  CHECK(changes == 1);
+  hear(d);
+  CHECK(d.router() != nullptr);
+}
+
 TEST_CASE("RFC 4862 5.4.5: an address that another has is not used, however often it is advertised") {
   discovering_host d;
   d.advertise(0, {}, usual);
