@@ -8,6 +8,7 @@
 
 #include <flow/crew.hpp>
 #include <flow/flow_of.hpp>
+#include <ip/cut.hpp>
 
 #include <runnel/base/random.hpp>
 #include <runnel/base/text.hpp>
@@ -87,6 +88,54 @@ TEST_CASE("what is not IP goes to thread 0, and all fragments of a datagram to o
   if (home == 1) expected += "1@0 ";
   else expected = "1@0 " + expected;
   CHECK(where == expected);
+}
+
+TEST_CASE("an ICMP error goes where the packet that it is about belongs, however that was quoted") {
+  counted_pool memory;
+  const auto hash_of = [&](const octets& frame) { return symmetric_flow_hash(received(memory, frame)); };
+  const auto about = [](const octets& frame, std::size_t size, bool fragment = false) {
+    octets quoted(frame.begin() + link_size, frame.begin() + static_cast<std::ptrdiff_t>(link_size + size));
+    const bool six = is_ipv6(frame);
+    if (fragment && !six) store_be16(quoted.data() + 6, 0x0001);
+    octets error = six ? frame_of(size, link_header, ipv6_header{.source = {0xfd00, 9}, .destination = {0xfd00, 1}},
+                                  icmpv6_header{.kind = icmpv6::packet_too_big})
+                       : frame_of(size, link_header, ipv4_header{.source = {10, 9, 9, 9}, .destination = {10, 0, 0, 1}},
+                                  icmp_header{.kind = icmp::unreachable::fragmentation_needed});
+    copy_bytes(error.data() + error.size() - size, quoted.data(), size);
+    return error;
+  };
+  for (std::uint16_t port = 1000; port < 1032; ++port) {
+    const ipv4_header h4{.source = {10, 0, 0, 1}, .destination = {192, 0, 2, 1}};
+    const ipv6_header h6{.source = {0x2001'0db8'0000'0000, 1}, .destination = {0x2001'0db8'0000'0000, 2}};
+    const octets flows[] = {frame_of(40, link_header, h4, tcp_header{.source_port = port, .destination_port = 80}),
+                            frame_of(40, link_header, h4, udp_header{.source_port = port, .destination_port = 53}),
+                            frame_of(40, link_header, h6, tcp_header{.source_port = port, .destination_port = 80}),
+                            frame_of(40, link_header, h4, icmp_header{.kind = icmp::echo_request, .identifier = port})};
+    for (const octets& flow : flows) {
+      const std::size_t header = is_ipv6(flow) ? 40 : 20;
+      CHECK(hash_of(about(flow, header + 8)) == hash_of(flow));
+      CHECK(hash_of(about(flow, header + 28)) == hash_of(flow));
+    }
+    // Of a quoted fragment, and where no port is quoted, the addresses count.
+    const std::uint32_t addresses = hash_of(flows[3]);
+    CHECK(hash_of(about(flows[0], 28, true)) == addresses);
+    CHECK(hash_of(about(flows[0], 23)) == addresses);
+  }
+  // What quotes nothing goes by its own addresses.
+  const octets whole = frame_of(40, link_header, ipv4_header{.source = {10, 0, 0, 1}, .destination = {192, 0, 2, 1}},
+                                udp_header{.source_port = 1, .destination_port = 2});
+  const octets error = about(whole, 19);
+  CHECK(hash_of(error) == symmetric_toeplitz_addresses(flow_key4{{10, 9, 9, 9}, {10, 0, 0, 1}, 0, 0, 1}));
+  // Whatever is quoted, nothing is read beyond it.
+  random_generator random{5};
+  for (int i = 0; i < 2000; ++i) {
+    octets any = about(whole, 28);
+    any.resize(any.size() - random.below(28));
+    for (std::size_t at = 14 + 20 + 8; at < any.size(); ++at) any[at] = static_cast<std::byte>(random.below(256));
+    if (any.size() > 42) any[42] = static_cast<std::byte>(i % 2 == 0 ? 0x45 : 0x60);
+    store_be16(any.data() + 16, static_cast<std::uint16_t>(any.size() - 14));
+    (void)hash_of(any);
+  }
 }
 
 TEST_CASE("the order within a flow is kept, and what a full ring refuses is counted where it was steered") {

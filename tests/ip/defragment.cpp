@@ -9,6 +9,7 @@
 
 #include <doctest/doctest.h>
 
+#include <flow/crew.hpp>
 #include <ip/cut.hpp>
 #include <packet/counted_pool.hpp>
 
@@ -212,4 +213,48 @@ TEST_CASE("random datagrams, cut, shuffled, duplicated and with overlaps, are as
   }
   CHECK(wholes > 1500);
   CHECK(refusals > 300);
+}
+
+TEST_CASE("a datagram that came in pieces reaches the thread of its flow: steer before and behind defragment") {
+  constexpr unsigned n = 4;
+  counted_pool memories[n];
+  crew threads{n};
+  static_fragment_table<small> tables[n]{static_fragment_table<small>{3}, static_fragment_table<small>{4},
+                                         static_fragment_table<small>{5}, static_fragment_table<small>{6}};
+  for (unsigned i = 0; i < n; ++i) tables[i]->copies_to(memories[i]);
+  std::string met;
+  std::size_t first_came = 0, second_came = 0, bytes_came = 0;
+  std::map<std::uint16_t, unsigned> owner;
+  const auto path_of = [&](unsigned i) {
+    return parse() | steer(threads[i]) | defragment(tables[i]) | steer(threads[i]) | [&, i](packet& p, udp u) {
+      const auto [at, is_new] = owner.emplace(u.source_port(), i);
+      if (at->second != i) met += std::to_string(u.source_port()) + ' ';
+      (is_new ? first_came : second_came) += 1;
+      bytes_came += p.total_length();
+    } | discard;
+  };
+  manual_clock clock;
+  for (std::uint16_t port = 1000; port < 1040; ++port) {
+    const auto datagram = [port](std::size_t size) {
+      return frame_of(size - 8, link_header,
+                      ipv4_header{.source = {10, 0, 0, 1}, .destination = {192, 0, 2, 1}, .id = port},
+                      udp_header{.source_port = port, .destination_port = 53});
+    };
+    // Two threads receive the pieces.
+    replay wires[2]{replay{memories[port % n]}, replay{memories[(port + 1u) % n]}};
+    wires[0].add(datagram(40), 0);
+    const std::vector<octets> pieces = cut(datagram(300), {80, 160});
+    wires[0].add(pieces[0], 0), wires[1].add(pieces[2], 0), wires[0].add(pieces[1], 0);
+    for (unsigned i = 0; i < 2; ++i) run(clock, attach(wires[i], path_of((port + i) % n)));
+    for (int round = 0; round < 2; ++round)
+      for (unsigned i = 0; i < n; ++i) loop{threads.clocks[i], attach(threads[i], path_of(i))}.poll();
+  }
+  CHECK(met == "");
+  CHECK(first_came == 40);
+  CHECK(second_came == 40);
+  CHECK(bytes_came == 40u * (14 + 20 + 40 + 14 + 20 + 300));
+  for (unsigned i = 0; i < n; ++i) {
+    CHECK(tables[i]->size() == 0);
+    memories[i]->reclaim();
+  }
 }

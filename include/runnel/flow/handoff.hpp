@@ -16,42 +16,98 @@
 // a thread that does not know the connection. What translates belongs on one thread. What neighbours say is for all
 // threads that have a table of them: see answer_neighbours.hpp.
 //
+// Fragments go by their addresses, so that those of a datagram meet, which may be on another thread than that of their
+// flow. Where stages ask for its connection they are joined, and handed over once more. `virtual_defragment` cannot do
+// that:
+//
+//     parse() | steer(end) | defragment(fragments) | steer(end) | track(connections) | ...  // for device and rings
+//
 // A packet is neither cloned nor cut into its own pool's slots on a thread that is not that pool's; what cuts or joins
 // packets takes a pool of its thread for it (`.memory`, `copies_to`). One that was handed over twice, and is back on
 // that thread, is as any other there behind `[](packet& p) { p.come_home(); }`.
 #ifndef RUNNEL_FLOW_HANDOFF_HPP
 #define RUNNEL_FLOW_HANDOFF_HPP
 
-#include <cstddef>  // size_t
+#include <cstddef>  // byte, size_t
 #include <cstdint>  // uint8_t, uint32_t, uint64_t
 #include <new>      // placement new
 
 #include <runnel/base/byte_count.hpp>
+#include <runnel/base/bytes.hpp>
+#include <runnel/base/endian.hpp>
 #include <runnel/flow/engine.hpp>
 #include <runnel/flow/packet_ring.hpp>
+#include <runnel/wire/address.hpp>
 #include <runnel/wire/flow_key.hpp>
 #include <runnel/wire/header_map.hpp>
+#include <runnel/wire/icmp.hpp>
+#include <runnel/wire/icmpv6.hpp>
 #include <runnel/wire/toeplitz.hpp>
 
 namespace runnel {
 
+namespace detail {
+
+// The hash of the flow whose datagram an ICMP error quotes; false when that has none. Of a quoted fragment without
+// ports the addresses count.
+[[gnu::noinline]] inline bool quoted_flow_hash(bytes b, std::uint32_t& hash) noexcept {
+  if (b.size() < 20) return false;
+  const std::byte* const p = b.data();
+  const auto ports_at = [&](std::uint8_t next, std::size_t at) {
+    return (next == 6 || next == 17) && at + 4 <= b.size() ? load_be32(p + at) : 0;
+  };
+  const auto hash_of = [&](const auto& source, const auto& destination, std::uint32_t ports, std::uint8_t next) {
+    const auto from = static_cast<std::uint16_t>(ports >> 16), to = static_cast<std::uint16_t>(ports);
+    const auto k = [&] {
+      if constexpr (requires { source.high(); }) return flow_key6{source, destination, from, to, next};
+      else return flow_key4{source, destination, from, to, next};
+    }();
+    hash = ports != 0 ? symmetric_toeplitz(k) : symmetric_toeplitz_addresses(k);
+    return true;
+  };
+  if (load_u8(p) >> 4 == 4) {
+    const std::size_t header = (load_u8(p) & 15u) * std::size_t{4};
+    const bool later = (load_be16(p + 6) & 0x1fffu) != 0;
+    const std::uint8_t next = load_u8(p + 9);
+    return hash_of(ipv4_address::load(p + 12), ipv4_address::load(p + 16), later ? 0 : ports_at(next, header), next);
+  }
+  if (load_u8(p) >> 4 != 6 || b.size() < 40) return false;
+  std::uint8_t next = load_u8(p + 6);
+  std::size_t at = 40;
+  bool later = false;
+  while ((next == 0 || next == 43 || next == 44 || next == 51 || next == 60) && at + 8 <= b.size()) {
+    const std::size_t said = load_u8(p + at + 1);
+    later = later || (next == 44 && (load_be16(p + at + 2) & 0xfff8u) != 0);
+    const std::size_t size = next == 44 ? 8 : next == 51 ? (said + 2) * 4 : (said + 1) * 8;
+    next = load_u8(p + at);
+    at += size;
+  }
+  return hash_of(ipv6_address::load(p + 8), ipv6_address::load(p + 24), later ? 0 : ports_at(next, at), next);
+}
+
+}  // namespace detail
+
 /// The symmetric Toeplitz hash of a packet that was parsed: equal for both directions of a flow. Addresses and ports
 /// count for TCP and UDP; addresses only for all else that is IP, and for every fragment, the first too, so that those
-/// of one datagram meet. What is not IP has 0. Of a tunnel the outer headers count; an ICMP error goes by its own
-/// addresses, not by those of the packet that it is about.
+/// of one datagram meet. What is not IP has 0. Of a tunnel the outer headers count; an ICMP error goes by the packet
+/// that it is about, whose flow has to hear of it.
 [[nodiscard]] inline std::uint32_t symmetric_flow_hash(const packet& p) noexcept {
   const header_map found{p};
   const bool fragment = p.layers().has(protocol::fragment);
   const std::byte* const ports = fragment ? nullptr : found.at<header::th, 4>();
+  std::uint32_t quoted = 0;
   if (found.has<ipv4>()) {
     const auto outer = found.get<ipv4>();
-    if (ports == nullptr) return symmetric_toeplitz_addresses(flow_key4::from(outer));
-    return symmetric_toeplitz(flow_key4::from(outer, bytes{ports, 4}));
+    if (ports != nullptr) return symmetric_toeplitz(flow_key4::from(outer, bytes{ports, 4}));
+    if (!fragment && found.has<icmp>() && detail::quoted_flow_hash(found.get<icmp>().quoted(), quoted)) return quoted;
+    return symmetric_toeplitz_addresses(flow_key4::from(outer));
   }
   if (found.has<ipv6>()) {
     const auto outer = found.get<ipv6>();
-    if (ports == nullptr) return symmetric_toeplitz_addresses(flow_key6::from(outer, 0));
-    return symmetric_toeplitz(flow_key6::from(outer, 0, bytes{ports, 4}));
+    if (ports != nullptr) return symmetric_toeplitz(flow_key6::from(outer, 0, bytes{ports, 4}));
+    if (!fragment && found.has<icmpv6>() && detail::quoted_flow_hash(found.get<icmpv6>().quoted(), quoted))
+      return quoted;
+    return symmetric_toeplitz_addresses(flow_key6::from(outer, 0));
   }
   return 0;
 }
