@@ -28049,8 +28049,9 @@ inline constexpr symmetric_parts symmetric_table;
 // connections need no lock. The burst of a thread is sorted once, and each ring gets its part with one store.
 //
 // Not so behind address translation: answers come to the translated address, which has another hash, and so perhaps to
-// a thread that does not know the connection. What translates belongs on one thread. What neighbours say is for all
-// threads that have a table of them: see answer_neighbours.hpp.
+// a thread that does not know the connection. Nor behind a helper: what FTP or TFTP announces comes with other ports.
+// Both belong on one thread. What neighbours say is for all threads that have a table of them: see
+// answer_neighbours.hpp.
 //
 // Fragments go by their addresses, so that those of a datagram meet, which may be on another thread than that of their
 // flow. Where stages ask for its connection they are joined, and handed over once more. `virtual_defragment` cannot do
