@@ -41004,6 +41004,8 @@ namespace detail {
 [[nodiscard]] inline verdict make_room(packet& p, std::size_t link, std::size_t more, std::size_t quote,
                                        std::size_t least) noexcept {
   if (p.total_length() > link + quote) (void)p.trim(link + quote);
+  // A chain of another thread's pool cannot be copied here: its first part is quoted.
+  if (p.is_away() && p.length() >= link + least) (void)p.trim(p.length());
   if (!p.linearize() || !p.unshare()) return drop(drop_reason::no_packet);
   const auto room = [&] { return p.headroom() + p.length() + p.tailroom(); };
   if (room() < p.length() + more && !p.keep()) return drop(drop_reason::no_packet);
@@ -41493,8 +41495,8 @@ namespace detail {
 template <class Outer>
 [[nodiscard]] verdict become_reset(packet& p, std::size_t link, const Outer& outer, const tcp_header& reset) noexcept {
   const std::size_t size = size_of_headers(outer, reset);
-  if (!p.linearize() || !p.unshare() || p.length() < link + size) return drop(drop_reason::no_packet);
-  (void)p.trim(link + size);
+  // First, so that no more than that has to be copied.
+  if (!p.trim(link + size) || !p.linearize() || !p.unshare()) return drop(drop_reason::no_packet);
   const mutable_bytes whole = p.writable();
   turn_link_round(whole, link, p.layers().link_kind(), size);
   if (!write_headers(whole.from(link), outer, reset)) return drop(drop_reason::no_packet);

@@ -356,6 +356,21 @@ TEST_CASE("in place where there is room, moved where it is behind, copied where 
     CHECK(knows_itself(p));
     CHECK(t.memory->available() == 7);
   }
+  SUBCASE("of a chain that another thread has handed over the first part is quoted") {
+    const octets longer = datagram4({}, udp_of(counting(900)));
+    packet p = packet_of(t.memory, join({link4(), longer}), 100);
+    REQUIRE(p.send_away());
+    REQUIRE(t.answer(p, icmp::unreachable::port) == pass);
+    const octets error = octets_of(p), expected_of_all = error4(link4(), longer, 3, 3, 0);
+    CHECK(octets(error.begin() + 14 + 28, error.end()) == octets(longer.begin(), longer.begin() + (100 - 14)));
+    CHECK(octets(error.begin(), error.begin() + 14) == octets(expected_of_all.begin(), expected_of_all.begin() + 14));
+    CHECK(plain_checksum(octets(error.begin() + 14, error.begin() + 34)) == 0);
+    CHECK(plain_checksum(octets(error.begin() + 34, error.end())) == 0);
+    CHECK(knows_itself(p));
+    p.reset();
+    t.memory->reclaim();
+    CHECK(t.memory->available() == 8);
+  }
   SUBCASE("no slot for a copy") {
     counted_pool tight{pool_config{.packets = 1, .bytes = 256, .headroom = 64, .bare = 1}};
     packet p = packet_of(tight, all);

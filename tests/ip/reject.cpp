@@ -88,6 +88,19 @@ TEST_CASE("a reset is as long as its headers, whatever was there: options, paddi
   CHECK(t.answer(join({link4(), datagram4({.protocol = 6}, optional)})) == reset4(0, 2, 0x14));
   const octets large = datagram4({.protocol = 6}, segment(1, 0, 0x02, counting(1000)));
   CHECK(t.answer(join({link4(), large}), 100) == reset4(0, 1002, 0x14));
+  {
+    // Longer than a slot, and of another thread's pool: neither is copied whole.
+    const octets longer = datagram4({.protocol = 6}, segment(1, 0, 0x02, counting(3000)));
+    packet p = packet_of(t.memory, join({link4(), longer}), 1500);
+    REQUIRE(p.send_away());
+    CHECK(answer_with_tcp_reset(p, t.sender, t0) == pass);
+    CHECK(octets_of(p) == reset4(0, 3002, 0x14));
+    p = packet_of(t.memory, join({link4(), longer}), 1500);
+    CHECK(answer_with_tcp_reset(p, t.sender, t0) == pass);
+    CHECK(octets_of(p) == reset4(0, 3002, 0x14));
+    p.reset();
+    t.memory->reclaim();
+  }
   const octets six = datagram6({.next = 0}, join({{6, 0, 1, 4, 0, 0, 0, 0}, segment(1, 0, 0x02, counting(5))}));
   octets pseudo = join({address6(2), address6(1)});
   put32(pseudo, 20);

@@ -37,8 +37,8 @@ namespace detail {
 template <class Outer>
 [[nodiscard]] verdict become_reset(packet& p, std::size_t link, const Outer& outer, const tcp_header& reset) noexcept {
   const std::size_t size = size_of_headers(outer, reset);
-  if (!p.linearize() || !p.unshare() || p.length() < link + size) return drop(drop_reason::no_packet);
-  (void)p.trim(link + size);
+  // First, so that no more than that has to be copied.
+  if (!p.trim(link + size) || !p.linearize() || !p.unshare()) return drop(drop_reason::no_packet);
   const mutable_bytes whole = p.writable();
   turn_link_round(whole, link, p.layers().link_kind(), size);
   if (!write_headers(whole.from(link), outer, reset)) return drop(drop_reason::no_packet);
