@@ -36925,10 +36925,13 @@ constexpr void print(text_writer& out, const neighbour_statistics& s) noexcept {
 
 namespace runnel::detail {
 
-// An empty handle when the pool has no packet, or too small ones.
+// An empty handle when the pool has no packet, or too small ones. Where the pool has little headroom, as where memory
+// is scarce, the message reaches into the bytes behind it.
 template <class... Headers>
 [[nodiscard]] packet message_of(pool& memory, const Headers&... headers) noexcept {
   packet p = memory.allocate();
+  const std::size_t size = size_of_headers(headers...);
+  if (p && p.headroom() < size) (void)p.reserve(size - p.headroom());
   if (p && build(p, bytes{}, headers...)) return p;
   return {};
 }
@@ -37357,8 +37360,8 @@ class neighbour_table {
   }
   /// An empty table in `memory`, which stays the caller's, must outlive it, be aligned and have `bytes_needed(c)` bytes
   /// (asserted). `link` is what this host is on the link: it answers for the addresses, and its questions come from
-  /// them. Messages come from `packets`, 86 bytes each with their headers, which must fit into its headroom. Both must
-  /// outlive the table.
+  /// them. Messages come from `packets`, 86 bytes each with their headers, for which a slot needs room, headroom
+  /// included. Both must outlive the table.
   neighbour_table(mutable_bytes memory, const neighbour_config& c, pool& packets, ip_interface& link,
                   const neighbour_options& o = {}) noexcept
       : store_(memory, c), options_(o), packets_(&packets), link_(&link), unresolved_(c.unresolved), random_(c.seed) {

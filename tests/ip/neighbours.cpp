@@ -321,6 +321,21 @@ TEST_CASE("a scan from elsewhere keeps no neighbour from an answer") {
   CHECK(h.table.statistics().no_packet == 0);
 }
 
+TEST_CASE("a pool with less headroom than a message has headers carries it all the same") {
+  static_pool<pool_config{.packets = 8, .bytes = 86 - 16, .headroom = 16, .bare = 0}> memory;
+  ip_interface link{.mac = us, .addresses = {{own4, 24}, {own6, 64}}};
+  static_neighbour_table<neighbour_config{.entries = 4, .unresolved = 4, .packets = 4}> table{memory, link, 1};
+  packet to4 = memory->allocate(), to6 = memory->allocate();
+  REQUIRE((to4.put(60) != nullptr && to6.put(60) != nullptr));
+  CHECK(table->send_to(mapped(peer4), to4, {}) == stolen);
+  CHECK(table->send_to(peer6, to6, {}) == stolen);
+  packet asked[2];
+  REQUIRE(table->pull(asked, 2, {}) == 2);
+  CHECK(asked[0].length() == 14 + 28);
+  CHECK(asked[1].length() == 86);
+  CHECK(table->statistics().no_packet == 0);
+}
+
 TEST_CASE("multicast and broadcast need no neighbour") {
   host h;
   CHECK(h.send(0, 1, ipv4_address{224, 129, 2, 3}) == "to 01:00:5e:01:02:03 #1");

@@ -22,10 +22,13 @@
 
 namespace runnel::detail {
 
-// An empty handle when the pool has no packet, or too small ones.
+// An empty handle when the pool has no packet, or too small ones. Where the pool has little headroom, as where memory
+// is scarce, the message reaches into the bytes behind it.
 template <class... Headers>
 [[nodiscard]] packet message_of(pool& memory, const Headers&... headers) noexcept {
   packet p = memory.allocate();
+  const std::size_t size = size_of_headers(headers...);
+  if (p && p.headroom() < size) (void)p.reserve(size - p.headroom());
   if (p && build(p, bytes{}, headers...)) return p;
   return {};
 }

@@ -64,8 +64,8 @@ class neighbour_table {
   }
   /// An empty table in `memory`, which stays the caller's, must outlive it, be aligned and have `bytes_needed(c)` bytes
   /// (asserted). `link` is what this host is on the link: it answers for the addresses, and its questions come from
-  /// them. Messages come from `packets`, 86 bytes each with their headers, which must fit into its headroom. Both must
-  /// outlive the table.
+  /// them. Messages come from `packets`, 86 bytes each with their headers, for which a slot needs room, headroom
+  /// included. Both must outlive the table.
   neighbour_table(mutable_bytes memory, const neighbour_config& c, pool& packets, ip_interface& link,
                   const neighbour_options& o = {}) noexcept
       : store_(memory, c), options_(o), packets_(&packets), link_(&link), unresolved_(c.unresolved), random_(c.seed) {
