@@ -20196,22 +20196,28 @@ struct no_end : stage_defaults {
 
 // What a user may write on either side of a bar.
 template <class T>
-concept joinable =
-    pipeline_type<T> || native_stage<std::remove_cvref_t<T>> || std::same_as<std::remove_cvref_t<T>, uncounted_t>;
+concept joinable = pipeline_type<T> || native_stage<std::remove_cvref_t<T>> ||
+                   std::same_as<std::remove_cvref_t<T>, uncounted_t> || requires { std::remove_cvref_t<T>::is_rules; };
 
+}  // namespace detail
+
+/// A stage as a pipeline: for a path of one stage that is to be kept by name, and between two functions of one's own,
+/// for which C++ knows no bar: `as_pipeline([](ipv4) {...}) | [](udp) {...}`. A pipeline stays as it is.
 template <class T>
-constexpr auto as_pipeline(T&& left) noexcept {
+[[nodiscard]] constexpr auto as_pipeline(T&& left) noexcept {
   using type = std::remove_cvref_t<T>;
-  if constexpr (pipeline_type<T>) {
+  if constexpr (detail::pipeline_type<T>) {
     return type{std::forward<T>(left)};
   } else if constexpr (std::same_as<type, uncounted_t>) {
-    return pipeline<no_counters>{stage_list<no_counters>{}};
+    return pipeline<no_counters>{detail::stage_list<no_counters>{}};
   } else {
-    using stage_type = stage_of<type>;
+    using stage_type = detail::stage_of<type>;
     return pipeline<stage_counters, stage_type>{
-        append(stage_list<stage_counters>{}, as_stage(type{std::forward<T>(left)}))};
+        detail::append(detail::stage_list<stage_counters>{}, detail::as_stage(type{std::forward<T>(left)}))};
   }
 }
+
+namespace detail {
 
 // A stage as it stands in a pipeline with such counters: what hangs on it is not counted where the pipeline is not.
 template <class Counters, class Stage>
@@ -20305,10 +20311,10 @@ template <class Left, class Right>
 [[nodiscard]] constexpr auto operator|(Left&& left, Right&& right) noexcept {
   using right_type = std::remove_cvref_t<Right>;
   if constexpr (detail::pipeline_type<Right>) {
-    return detail::join_list(detail::as_pipeline(std::forward<Left>(left)),
+    return detail::join_list(runnel::as_pipeline(std::forward<Left>(left)),
                              std::move(right_type{std::forward<Right>(right)}).stages());
   } else {
-    return detail::join(detail::as_pipeline(std::forward<Left>(left)),
+    return detail::join(runnel::as_pipeline(std::forward<Left>(left)),
                         detail::as_stage(right_type{std::forward<Right>(right)}));
   }
 }
@@ -29103,7 +29109,7 @@ template <std::uint16_t Burst = default_burst, class Source, class Pipeline>
       is_source,
       "runnel: attach() needs a device that receives, or a queue: see device_concepts.hpp; what open() returned "
       "is a result: if it is good, attach(*in, ...)");
-  using path_type = decltype(detail::as_pipeline(std::forward<Pipeline>(path)));
+  using path_type = decltype(runnel::as_pipeline(std::forward<Pipeline>(path)));
   if constexpr (!is_source) {
     return detail::nothing_attached{};
   } else if constexpr (!path_type::complete) {
@@ -29112,7 +29118,7 @@ template <std::uint16_t Burst = default_burst, class Source, class Pipeline>
   } else if constexpr (detail::pipeline_type<Pipeline>) {
     return attachment<Burst, Source, Pipeline>{source, std::forward<Pipeline>(path), options};
   } else {
-    auto whole = detail::as_pipeline(std::forward<Pipeline>(path));
+    auto whole = runnel::as_pipeline(std::forward<Pipeline>(path));
     return attachment<Burst, Source, decltype(whole)>{source, std::move(whole), options};
   }
 }
@@ -30089,7 +30095,7 @@ struct way_must_end {
 };
 template <class Path>
 RUNNEL_INLINE constexpr auto as_way(Path path) noexcept {
-  auto whole = as_pipeline(std::move(path));
+  auto whole = runnel::as_pipeline(std::move(path));
   (void)sizeof(way_must_end<decltype(whole)>);
   if constexpr (whole.complete) return whole;
   else return join(std::move(whole), no_end{});

@@ -49,7 +49,7 @@ TEST_CASE("ways may be connected in any order") {
   t.wire.several(1, 4);
   numbers to_even, to_odd;
   auto path = branch(&by_parity).on<odd>(note(to_odd)).on<even>(note(to_even));
-  run(attach(t.wire, detail::as_pipeline(path)));
+  run(attach(t.wire, as_pipeline(path)));
   CHECK(to_even == "2 4");
   CHECK(to_odd == "1 3");
 }
@@ -133,7 +133,7 @@ TEST_CASE("a branch that decides about whole bursts is not asked about an empty 
   fixture t;
   unsigned asked = 0;
   numbers to_even, to_odd;
-  auto path = detail::as_pipeline(branch(parity_of_all{&asked}).on<even>(note(to_even)).on<odd>(note(to_odd)));
+  auto path = as_pipeline(branch(parity_of_all{&asked}).on<even>(note(to_even)).on<odd>(note(to_odd)));
   context c;
   detail::run<place{.packets = true, .burst = 8}>(path.stages(), nullptr, 0, 0, c);
   CHECK(asked == 0);

@@ -48,7 +48,7 @@ TEST_CASE("a burst stage sets verdicts, and each is carried out and counted") {
     b.verdict_on(3) = aborted;
     b.verdict_on(5) = redirect(1);
   } | note(t.arrived);
-  run(attach(t.wire, detail::as_pipeline(path)));
+  run(attach(t.wire, as_pipeline(path)));
   CHECK(t.arrived == "2 5");
   CHECK(t.wire.sent == "3");
 }
@@ -165,6 +165,6 @@ TEST_CASE("a burst stage may give one packet for many") {
   };
   std::size_t length = 0;
   auto path = merge | deliver([&](packet p) { length = p.total_length(); });
-  run(attach(t.wire, detail::as_pipeline(path)));
+  run(attach(t.wire, as_pipeline(path)));
   CHECK(length == 240);
 }

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What a handler is given, which packets it runs for, and what its answer does.
+#include <runnel/match.hpp>
+
 #include <flow/test_device.hpp>
 
 using namespace runnel;
@@ -272,4 +274,18 @@ TEST_CASE("what was found before a packet was cut is checked again, also behind 
     run(attach(wire, parse() | enqueue(q)), attach(q, parse() | look_at_udp | discard));
     CHECK(seen == "");
   }
+}
+
+TEST_CASE("rules stand before a handler, and two handlers side by side where the first one is made a pipeline") {
+  fixture t;
+  t.wire.udp(1);
+  t.wire.udp(2, 53);
+  t.wire.tcp(3);
+  numbers to_dns;
+  auto dns = rules(when(udp::dport == 53) >> accept, otherwise >> drop) | [&](packet& p) { to_dns.add(number_of(p)); } |
+             discard;
+  auto path = parse() | tee(shared(dns)) | (as_pipeline([](tcp) { return drop; }) | [](udp) {}) | note(t.arrived);
+  run(attach(t.wire, path));
+  CHECK(to_dns == "2");
+  CHECK(t.arrived == "1 2");
 }

@@ -21,7 +21,7 @@ TEST_CASE("what goes into a queue comes out in order, and the loop ends when it 
   queue<drop_tail, 16> q;
   auto in = parse() | enqueue(q);
   auto out = [](packet&) {} | note(t.arrived);
-  run(attach(t.wire, in), attach(q, detail::as_pipeline(out)));
+  run(attach(t.wire, in), attach(q, as_pipeline(out)));
   CHECK(t.arrived == "1 2 3 4 5 6 7 8 9 10");
   CHECK(q.size() == 0);
   CHECK(counters_of<1>(in).packets == 10);
@@ -114,7 +114,7 @@ TEST_CASE("a queue goes round: order is kept over many turns of its ring") {
   auto in = parse() | enqueue(q);
   auto out = [&](packet& p) { in_order = in_order && number_of(p) == expected++; } | discard;
   manual_clock time;
-  loop l{time, attach(t.wire, in), attach(q, detail::as_pipeline(out), {.budget = 3})};
+  loop l{time, attach(t.wire, in), attach(q, as_pipeline(out), {.budget = 3})};
   for (int i = 0; i < 50; ++i) {
     t.wire.several(next, 3);
     next += 3;

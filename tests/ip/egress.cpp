@@ -59,7 +59,7 @@ octets udp_datagram6(std::size_t size, const plain_ip6& h) { return datagram6(h,
 
 TEST_CASE("RFC 4787 REQ-13: too long with DF is answered with the MTU, without DF it is fragmented in order") {
   way_out t;
-  auto output = detail::as_pipeline(deliver([&](packet p) { t.out.push_back(octets_of(p)); }));
+  auto output = as_pipeline(deliver([&](packet p) { t.out.push_back(octets_of(p)); }));
   auto path = parse() | route(t.routes).on<local>(discard).on<no_route>(discard).on<forward>(
                             forwarding(t.routes, {.interfaces = t.all})
                                 .on<forwarded>(shared(output))

@@ -112,7 +112,7 @@ struct way_must_end {
 };
 template <class Path>
 RUNNEL_INLINE constexpr auto as_way(Path path) noexcept {
-  auto whole = as_pipeline(std::move(path));
+  auto whole = runnel::as_pipeline(std::move(path));
   (void)sizeof(way_must_end<decltype(whole)>);
   if constexpr (whole.complete) return whole;
   else return join(std::move(whole), no_end{});

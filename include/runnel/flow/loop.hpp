@@ -202,7 +202,7 @@ template <std::uint16_t Burst = default_burst, class Source, class Pipeline>
       is_source,
       "runnel: attach() needs a device that receives, or a queue: see device_concepts.hpp; what open() returned "
       "is a result: if it is good, attach(*in, ...)");
-  using path_type = decltype(detail::as_pipeline(std::forward<Pipeline>(path)));
+  using path_type = decltype(runnel::as_pipeline(std::forward<Pipeline>(path)));
   if constexpr (!is_source) {
     return detail::nothing_attached{};
   } else if constexpr (!path_type::complete) {
@@ -211,7 +211,7 @@ template <std::uint16_t Burst = default_burst, class Source, class Pipeline>
   } else if constexpr (detail::pipeline_type<Pipeline>) {
     return attachment<Burst, Source, Pipeline>{source, std::forward<Pipeline>(path), options};
   } else {
-    auto whole = detail::as_pipeline(std::forward<Pipeline>(path));
+    auto whole = runnel::as_pipeline(std::forward<Pipeline>(path));
     return attachment<Burst, Source, decltype(whole)>{source, std::move(whole), options};
   }
 }
