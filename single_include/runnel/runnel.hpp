@@ -28396,6 +28396,7 @@ class attachment_group {
     for (Attachment* a = first_; a != end_; ++a) n += a->done() ? 0u : 1u;
     return n;
   }
+  static constexpr bool waits_by_itself = Attachment::waits_by_itself;
   void wait_by_itself() noexcept {
     if (Attachment* a = first_left(); a != end_) a->wait_by_itself();
   }
@@ -28434,6 +28435,12 @@ template <class Attachment>
   if constexpr (requires { a.left(); }) return a.left();
   else return a.done() ? 0u : 1u;
 }
+// Whether an attachment that is not done can wait by itself. One that does not say is asked to.
+template <class Attachment>
+inline constexpr bool waits_by_itself = true;
+template <class Attachment>
+  requires requires { Attachment::waits_by_itself; }
+inline constexpr bool waits_by_itself<Attachment> = Attachment::waits_by_itself;
 }  // namespace detail
 
 }  // namespace runnel
@@ -29007,9 +29014,11 @@ class attachment {
       else if (!source_->wakes(*by)) waits.again();
     }
   }
-  /// Waits until the source has something, if it can do that by itself; not while a full end holds packets.
+  /// Whether the source can wait by itself until it has something.
+  static constexpr bool waits_by_itself = requires(Source& source) { source.wait(); };
+  /// Has it wait, if it can; not while a full end holds packets.
   void wait_by_itself() noexcept {
-    if constexpr (requires { source_->wait(); })
+    if constexpr (waits_by_itself)
       if (!detail::holds_packets(path_.stages())) source_->wait();
   }
   /// The pipeline, for `describe` and `totals`.
@@ -29181,8 +29190,8 @@ class loop : public stoppable {
   /// Waits until a source may have something, for a round that found nothing; not at all when none ever will. The clock
   /// does the waiting, if it can: `wait_until(due, entries, n)` on file descriptors, or `wait_until(due)`. With a clock
   /// that cannot wait on file descriptors, the only source that is left waits by itself (`wait()`), as a reader of a
-  /// pipe does. One that goes by its packets (`seen()`) stands still meanwhile, whatever is due: what comes may be
-  /// older.
+  /// pipe does, if it can. One that goes by its packets (`seen()`) stands still meanwhile, whatever is due: what comes
+  /// may be older.
   void wait() noexcept {
     if (done()) return;
     constexpr std::size_t handles = (detail::handles_of<Attachments> + ... + 0);
@@ -29205,7 +29214,8 @@ class loop : public stoppable {
         // What others fill may have something at any time, and of any time: a clock that goes by it stands still.
         constexpr bool by_packets = requires(instant t) { clock_->seen(t); };
         const bool anything_may_come = by_packets && waits.size() != 0;
-        if ((anything_may_come || waits.due() == never) && attachments_.left() == 1) attachments_.wait_by_itself();
+        if ((anything_may_come || waits.due() == never) && attachments_.left() == 1 && attachments_.waits_by_itself())
+          attachments_.wait_by_itself();
         else if constexpr (requires { clock_->wait_until(waits.due()); })
           if (!anything_may_come) clock_->wait_until(waits.due());
       }
@@ -29238,6 +29248,7 @@ class loop : public stoppable {
     bool done() noexcept { return true; }
     void prepare_to_wait(wait_list&, Clock&, const sleeper*) noexcept {}
     std::size_t left() noexcept { return 0; }
+    bool waits_by_itself() noexcept { return false; }
     void wait_by_itself() noexcept {}
   };
   template <class First, class... More>
@@ -29253,6 +29264,7 @@ class loop : public stoppable {
       more.prepare_to_wait(waits, time, by);
     }
     std::size_t left() noexcept { return detail::left_in(first) + more.left(); }
+    bool waits_by_itself() noexcept { return first.done() ? more.waits_by_itself() : detail::waits_by_itself<First>; }
     void wait_by_itself() noexcept {
       if (!first.done()) first.wait_by_itself();
       else more.wait_by_itself();

@@ -47,6 +47,18 @@ struct lingering_source {
   }
 };
 
+// A source that an interrupt fills, and that cannot wait for it.
+struct ring_of_a_card {
+  pool* memory_;
+
+  pool& memory() { return *memory_; }
+  bool done() const { return false; }
+  template <class Take>
+  std::size_t receive(std::size_t, instant, Take&&) {
+    return 0;
+  }
+};
+
 // A source that always has more: after `all` packets it only counts.
 struct endless_source {
   pool* memory_;
@@ -266,6 +278,16 @@ TEST_CASE("by a clock that goes on by itself, a quiet pipe keeps no timer waitin
   run(time, attach(pipe, discard), attach(timers));
   CHECK(a.rung);
   CHECK(waited == 0);
+}
+
+TEST_CASE("the clock waits for the only source that is left, where that cannot wait by itself") {
+  counted_pool memory;
+  ring_of_a_card in{&memory.get()};
+  noting_clock time;
+  loop l{time, attach(in, discard)};
+  CHECK(l.poll() == 0);
+  l.wait();
+  CHECK(time.waits == "0");  // for ever, or until an interrupt
 }
 
 TEST_CASE("timers among the attachments run when they are due, and do not keep the loop alive") {

@@ -38,6 +38,7 @@ class attachment_group {
     for (Attachment* a = first_; a != end_; ++a) n += a->done() ? 0u : 1u;
     return n;
   }
+  static constexpr bool waits_by_itself = Attachment::waits_by_itself;
   void wait_by_itself() noexcept {
     if (Attachment* a = first_left(); a != end_) a->wait_by_itself();
   }
@@ -76,6 +77,12 @@ template <class Attachment>
   if constexpr (requires { a.left(); }) return a.left();
   else return a.done() ? 0u : 1u;
 }
+// Whether an attachment that is not done can wait by itself. One that does not say is asked to.
+template <class Attachment>
+inline constexpr bool waits_by_itself = true;
+template <class Attachment>
+  requires requires { Attachment::waits_by_itself; }
+inline constexpr bool waits_by_itself<Attachment> = Attachment::waits_by_itself;
 }  // namespace detail
 
 }  // namespace runnel
