@@ -35303,9 +35303,9 @@ class static_rule_table {
   /// An empty table. `seed` as for `rule_table`.
   explicit static_rule_table(std::uint64_t seed = 0) noexcept : table_({memory_, sizeof memory_}, Config, seed) {}
   /// The table. @{
-  [[nodiscard]] rule_table& get() noexcept { return table_; }
-  operator rule_table&() noexcept { return table_; }
-  [[nodiscard]] rule_table* operator->() noexcept { return &table_; }
+  [[nodiscard]] constexpr rule_table& get() noexcept { return table_; }
+  constexpr operator rule_table&() noexcept { return table_; }
+  [[nodiscard]] constexpr rule_table* operator->() noexcept { return &table_; }
   /// @}
 
  private:
@@ -39629,9 +39629,9 @@ class static_fragments {
   // An empty table; `seed` from a random source.
   explicit static_fragments(std::uint64_t seed = Config.seed) noexcept
       : table_({memory_, sizeof memory_}, seeded(seed)) {}
-  operator Table&() noexcept { return table_; }
-  [[nodiscard]] Table& get() noexcept { return table_; }
-  [[nodiscard]] Table* operator->() noexcept { return &table_; }
+  constexpr operator Table&() noexcept { return table_; }
+  [[nodiscard]] constexpr Table& get() noexcept { return table_; }
+  [[nodiscard]] constexpr Table* operator->() noexcept { return &table_; }
 
  private:
   static constexpr fragment_config seeded(std::uint64_t seed) noexcept {
@@ -44121,9 +44121,9 @@ class static_neighbour_table {
                          const neighbour_options& o = {}) noexcept
       : table_({memory_, sizeof memory_}, seeded(seed), packets, link, o) {}
   /// The table. @{
-  operator neighbour_table&() noexcept { return table_; }
-  [[nodiscard]] neighbour_table& get() noexcept { return table_; }
-  [[nodiscard]] neighbour_table* operator->() noexcept { return &table_; }
+  constexpr operator neighbour_table&() noexcept { return table_; }
+  [[nodiscard]] constexpr neighbour_table& get() noexcept { return table_; }
+  [[nodiscard]] constexpr neighbour_table* operator->() noexcept { return &table_; }
   /// @}
 
  private:
@@ -47856,9 +47856,9 @@ class static_flowtable {
   explicit static_flowtable(connection_table& connections, const flowtable_options& options = {}) noexcept
       : table_(connections, {memory_, sizeof memory_}, Config, options) {}
   /// The table. @{
-  operator flowtable&() noexcept { return table_; }
-  [[nodiscard]] flowtable& get() noexcept { return table_; }
-  [[nodiscard]] flowtable* operator->() noexcept { return &table_; }
+  constexpr operator flowtable&() noexcept { return table_; }
+  [[nodiscard]] constexpr flowtable& get() noexcept { return table_; }
+  [[nodiscard]] constexpr flowtable* operator->() noexcept { return &table_; }
   /// @}
 
  private:
@@ -48718,9 +48718,9 @@ class static_connection_table {
   explicit static_connection_table(std::uint64_t seed = Config.seed, const tracking_options& options = {}) noexcept
       : table_({memory_, sizeof memory_}, seeded(seed), options) {}
   /// The table. @{
-  operator connection_table&() noexcept { return table_; }
-  [[nodiscard]] connection_table& get() noexcept { return table_; }
-  [[nodiscard]] connection_table* operator->() noexcept { return &table_; }
+  constexpr operator connection_table&() noexcept { return table_; }
+  [[nodiscard]] constexpr connection_table& get() noexcept { return table_; }
+  [[nodiscard]] constexpr connection_table* operator->() noexcept { return &table_; }
   /// @}
 
  private:
@@ -50707,9 +50707,9 @@ class static_nat_table {
                             const nat_options& options = {}) noexcept
       : table_(connections, {memory_, nat_table::bytes_needed(Config)}, seeded(seed), options) {}
   /// The table. @{
-  operator nat_table&() noexcept { return table_; }
-  [[nodiscard]] nat_table& get() noexcept { return table_; }
-  [[nodiscard]] nat_table* operator->() noexcept { return &table_; }
+  constexpr operator nat_table&() noexcept { return table_; }
+  [[nodiscard]] constexpr nat_table& get() noexcept { return table_; }
+  [[nodiscard]] constexpr nat_table* operator->() noexcept { return &table_; }
   /// @}
 
  private:
