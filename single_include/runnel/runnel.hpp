@@ -20836,7 +20836,9 @@ void run_burst_stage(List& list, packet* packets, std::size_t n, std::uint64_t l
   for (std::size_t i = n; i < At.burst; ++i) ::new (static_cast<void*>(&mine[i])) packet;  // for what is made here
   list.counters.add(n, length);
   burst b{mine.data(), verdicts.data(), n, At.burst};
-  list.stage(b, c);
+  if constexpr (requires { list.stage.template of_bursts<At.burst>(b, c); })
+    list.stage.template of_bursts<At.burst>(b, c);
+  else list.stage(b, c);
   if (b.size() > n) list.counters.add(b.size() - n, 0);       // made here
   if (b.size() < n) list.counters.add(stolen, n - b.size());  // cleared away
   std::size_t k = 0;
@@ -43399,14 +43401,16 @@ class interface_outputs {
   /// See `transmitting_device`. Takes all of them, so that an interface that is full holds up no other: what its device
   /// does not take is lost, and so is what has no device.
   [[nodiscard]] std::size_t transmit(packet* packets, std::size_t n, instant now) noexcept {
-    for (std::size_t from = 0; from < n; from += max_burst)
-      send_some(packets + from, n - from < max_burst ? n - from : max_burst, now);
+    for (std::size_t from = 0; from < n; from += at_once)
+      send_some(packets + from, n - from < at_once ? n - from : at_once, now);
     return n;
   }
   /// Packets that were taken and not sent, by the devices or for want of one.
   [[nodiscard]] std::uint64_t lost() const noexcept { return lost_; }
 
  private:
+  static constexpr std::size_t at_once = 64;  // they lie on the stack, which may be small
+
   [[nodiscard]] static std::uint16_t way_of(const packet& p) noexcept {
     const std::uint16_t oif = oif_of(p);
     return oif != 0 ? oif : p.iif();
@@ -43416,7 +43420,7 @@ class interface_outputs {
     std::size_t same = 1;
     while (same < n && way_of(packets[same]) == first) ++same;
     if (same == n) return send(first, packets, n, now);  // nearly always
-    packet part[max_burst];
+    packet part[at_once];
     while (n != 0) {
       const std::uint16_t way = way_of(packets[0]);
       std::size_t taken = 0, left = 0;
@@ -48602,13 +48606,17 @@ struct track_stage : stage_defaults {
   static constexpr const char* name = "track";
 
   constexpr track_stage(connection_table& t, track_options o) noexcept : table(&t), options(o) {}
-  void operator()(burst& b, context& c) noexcept {
+  void operator()(burst& b, context& c) noexcept { of_bursts<max_burst>(b, c); }
+  // What is known of packets that are looked up together lies on the stack: no more of it than of a burst.
+  template <std::uint16_t Burst>
+  void of_bursts(burst& b, context& c) noexcept {
+    constexpr std::size_t at_once = Burst < 32 ? Burst : 32;
     const bool again = c.connections == tracker::records(*table);
     if (!again) tracker::begin_burst(*table);
     c.connections = tracker::records(*table);
     const std::uint64_t now = ticks_at(c.now);
     for (std::size_t from = 0; from < b.size(); from += at_once)
-      some(b, from, b.size() - from < at_once ? b.size() - from : at_once, now, again);
+      some<at_once>(b, from, b.size() - from < at_once ? b.size() - from : at_once, now, again);
   }
   constexpr void print_name(text_writer& out) const noexcept { out << name; }
 
@@ -48616,9 +48624,9 @@ struct track_stage : stage_defaults {
   track_options options;
 
  private:
-  static constexpr std::size_t at_once = 32;
+  template <std::size_t AtOnce>
   void some(burst& b, std::size_t from, std::size_t n, std::uint64_t now, bool again) const noexcept {
-    raw_array<tracker::slot, at_once> slots;
+    raw_array<tracker::slot, AtOnce> slots;
     for (std::size_t i = 0; i < n; ++i) {
       packet& p = b[from + i];
       if (p.connection() == 0) {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// A packet filter as firmware: no operating system, no heap, no exceptions, no RTTI. Its device is two arrays. Built
-// for a Cortex-M4 and run by `firmware`, which tells how large the image is.
+// A stateful packet filter as firmware: no operating system, no heap, no exceptions, no RTTI. Its device is two arrays.
+// Built for a Cortex-M4 and run by `firmware`, which tells how large the image is.
 //
-//     received -> parse -> policy -> one hop less -> queue -> sent
+//     received -> parse -> track -> policy -> one hop less -> confirm -> queue -> sent
 #include <runnel/runnel.hpp>
 
 using namespace runnel;
@@ -51,7 +51,7 @@ struct arrays {
   }
 };
 
-constexpr auto policy = rules(when(tcp::dport == 23) >> drop, otherwise >> accept);
+constexpr auto policy = rules(when(ct::state == new_ && tcp::dport == 23) >> drop, otherwise >> accept);
 
 constexpr ethernet_header link_header{.source = {{2, 0, 0, 0, 0, 1}}, .destination = {{2, 0, 0, 0, 0, 2}}};
 constexpr ipv4_header ip_header{.source = {192, 0, 2, 1}, .destination = {192, 0, 2, 2}};
@@ -61,12 +61,16 @@ int filter() {
   static static_pool<pool_config{.packets = 8, .bytes = 128, .headroom = 16, .bare = 0}> memory;
   static arrays device{memory};
   static queue<drop_tail, 4> waiting;
+  static static_connection_table<connection_config{
+      .connections = 16, .ipv6_connections = 0, .unconfirmed = 4, .expectations = 0}>
+      connections{1234};  // its seed: from a random source
   // Made by the compiler: joined at run time, a path takes several times its size of the stack.
-  static constinit auto filtered = parse() | policy | [](mut<ipv4> ip) {
+  static constinit auto filtered = parse() | track(connections) | policy | [](mut<ipv4> ip) {
     ip.time_to_live(static_cast<std::uint8_t>(ip.time_to_live() - 1));
-  } | enqueue(waiting);
+  } | confirm(connections) | enqueue(waiting);
   static constinit manual_clock clock;
-  static constinit loop work{clock, attach<4>(device, filtered), attach<4>(waiting, transmit(device))};
+  static constinit loop work{clock, attach<4>(device, filtered), attach<4>(waiting, transmit(device)),
+                             attach(connections)};
   for (const std::uint16_t port : {std::uint16_t{23}, std::uint16_t{80}}) {
     const tcp_header tcp{.source_port = 40000, .destination_port = port, .flags = tcp_flags::syn};
     if (!write_headers(device.received[device.n_received++], link_header, ip_header, tcp)) return 1;

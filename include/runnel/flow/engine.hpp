@@ -366,7 +366,9 @@ void run_burst_stage(List& list, packet* packets, std::size_t n, std::uint64_t l
   for (std::size_t i = n; i < At.burst; ++i) ::new (static_cast<void*>(&mine[i])) packet;  // for what is made here
   list.counters.add(n, length);
   burst b{mine.data(), verdicts.data(), n, At.burst};
-  list.stage(b, c);
+  if constexpr (requires { list.stage.template of_bursts<At.burst>(b, c); })
+    list.stage.template of_bursts<At.burst>(b, c);
+  else list.stage(b, c);
   if (b.size() > n) list.counters.add(b.size() - n, 0);       // made here
   if (b.size() < n) list.counters.add(stolen, n - b.size());  // cleared away
   std::size_t k = 0;

@@ -39,14 +39,16 @@ class interface_outputs {
   /// See `transmitting_device`. Takes all of them, so that an interface that is full holds up no other: what its device
   /// does not take is lost, and so is what has no device.
   [[nodiscard]] std::size_t transmit(packet* packets, std::size_t n, instant now) noexcept {
-    for (std::size_t from = 0; from < n; from += max_burst)
-      send_some(packets + from, n - from < max_burst ? n - from : max_burst, now);
+    for (std::size_t from = 0; from < n; from += at_once)
+      send_some(packets + from, n - from < at_once ? n - from : at_once, now);
     return n;
   }
   /// Packets that were taken and not sent, by the devices or for want of one.
   [[nodiscard]] std::uint64_t lost() const noexcept { return lost_; }
 
  private:
+  static constexpr std::size_t at_once = 64;  // they lie on the stack, which may be small
+
   [[nodiscard]] static std::uint16_t way_of(const packet& p) noexcept {
     const std::uint16_t oif = oif_of(p);
     return oif != 0 ? oif : p.iif();
@@ -56,7 +58,7 @@ class interface_outputs {
     std::size_t same = 1;
     while (same < n && way_of(packets[same]) == first) ++same;
     if (same == n) return send(first, packets, n, now);  // nearly always
-    packet part[max_burst];
+    packet part[at_once];
     while (n != 0) {
       const std::uint16_t way = way_of(packets[0]);
       std::size_t taken = 0, left = 0;

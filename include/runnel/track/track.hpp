@@ -50,13 +50,17 @@ struct track_stage : stage_defaults {
   static constexpr const char* name = "track";
 
   constexpr track_stage(connection_table& t, track_options o) noexcept : table(&t), options(o) {}
-  void operator()(burst& b, context& c) noexcept {
+  void operator()(burst& b, context& c) noexcept { of_bursts<max_burst>(b, c); }
+  // What is known of packets that are looked up together lies on the stack: no more of it than of a burst.
+  template <std::uint16_t Burst>
+  void of_bursts(burst& b, context& c) noexcept {
+    constexpr std::size_t at_once = Burst < 32 ? Burst : 32;
     const bool again = c.connections == tracker::records(*table);
     if (!again) tracker::begin_burst(*table);
     c.connections = tracker::records(*table);
     const std::uint64_t now = ticks_at(c.now);
     for (std::size_t from = 0; from < b.size(); from += at_once)
-      some(b, from, b.size() - from < at_once ? b.size() - from : at_once, now, again);
+      some<at_once>(b, from, b.size() - from < at_once ? b.size() - from : at_once, now, again);
   }
   constexpr void print_name(text_writer& out) const noexcept { out << name; }
 
@@ -64,9 +68,9 @@ struct track_stage : stage_defaults {
   track_options options;
 
  private:
-  static constexpr std::size_t at_once = 32;
+  template <std::size_t AtOnce>
   void some(burst& b, std::size_t from, std::size_t n, std::uint64_t now, bool again) const noexcept {
-    raw_array<tracker::slot, at_once> slots;
+    raw_array<tracker::slot, AtOnce> slots;
     for (std::size_t i = 0; i < n; ++i) {
       packet& p = b[from + i];
       if (p.connection() == 0) {
