@@ -16352,7 +16352,11 @@ class basic_rule_list {
     return true;
   }
   /// Removes all rules, and their counters.
-  constexpr void clear() noexcept { *this = {}; }
+  constexpr void clear() noexcept {
+    reset();
+    size_ = node_count_ = word_count_ = 0;
+    fallback_ = accept;
+  }
 
   /// What is decided where no rule matches: `accept`.
   [[nodiscard]] constexpr verdict fallback() const noexcept { return fallback_; }
@@ -35646,16 +35650,16 @@ inline std::size_t end_of_rule(const char* text) noexcept {
 
 }  // namespace match::detail
 
-/// Reads rules: what rules print, and what nft and tcpdump users write; see `parse_condition`. Without a last `drop`,
-/// what no rule decides about is accepted, as with `rules(...)`.
+/// Reads rules into a list that is there, in place of its own, and says how many. Takes 4 KiB of the stack, where
+/// `parse_rules` has the list there twice: for microcontrollers, with a list of the size that is needed. After an error
+/// the list has one rule, which drops everything.
 ///
-///     auto policy = parse_rules("tcp dport 22 accept\n drop\n");
-///     if (!policy) std::puts(policy.error().message());   // "rules: line 3, column 14: expected an IPv4 address, ..."
-///
-/// For more than 128 rules: `parse_rules<basic_rule_list<1000>>(text)`. `sets` are those that the text may name.
-template <class List = rule_list>
-[[nodiscard]] result<List, error> parse_rules(const char* text, const named_sets& sets = {}) noexcept {
-  List made;
+///     static basic_rule_list<8, 32, 32> policy;
+///     const auto loaded = load(policy, "tcp dport { 22, 80 } accept\n drop\n");
+template <std::size_t Rules, std::size_t Nodes, std::size_t Words>
+[[nodiscard]] result<std::size_t, error> load(basic_rule_list<Rules, Nodes, Words>& to, const char* text,
+                                              const named_sets& sets = {}) noexcept {
+  to.clear();
   for (unsigned line = 1; *text != '\0';) {
     const char* const begin_of_line = text;
     for (bool more = true; more;) {
@@ -35663,9 +35667,9 @@ template <class List = rule_list>
       match::detail::text_cursor in{text, size};
       if (!in.at_end()) {
         verdict target = accept;
-        const bool added = made.add_built(
-            [&](match::detail::condition_builder& to) {
-              match::detail::parser p{in, {in, to}, sets};
+        const bool added = to.add_built(
+            [&](match::detail::condition_builder& room) {
+              match::detail::parser p{in, {in, room}, sets};
               p.of_rule = true;
               match::detail::parse_whole(p);
               target = match::detail::parse_verdict(in);
@@ -35677,6 +35681,8 @@ template <class List = rule_list>
         runnel::text<48> where;
         where << "line " << std::uint64_t{line} << ", column "
               << std::uint64_t{static_cast<std::size_t>(text - begin_of_line) + in.at() + 1};
+        to.clear();
+        (void)to.add_built([](match::detail::condition_builder& room) { room.add({}); }, drop);
         return error{"rules", where.c_str(), "", in.why()};
       }
       text += size;
@@ -35687,6 +35693,20 @@ template <class List = rule_list>
     if (*text == '\n') ++text;
     ++line;
   }
+  return to.size();
+}
+
+/// Reads rules: what rules print, and what nft and tcpdump users write; see `parse_condition`. Without a last `drop`,
+/// what no rule decides about is accepted, as with `rules(...)`.
+///
+///     auto policy = parse_rules("tcp dport 22 accept\n drop\n");
+///     if (!policy) std::puts(policy.error().message());   // "rules: line 3, column 14: expected an IPv4 address, ..."
+///
+/// For more than 128 rules: `parse_rules<basic_rule_list<1000>>(text)`. `sets` are those that the text may name.
+template <class List = rule_list>
+[[nodiscard]] result<List, error> parse_rules(const char* text, const named_sets& sets = {}) noexcept {
+  List made;
+  if (const auto loaded = load(made, text, sets); !loaded) return loaded.error();
   return made;
 }
 
@@ -46172,7 +46192,8 @@ namespace runnel {
 /// The tracked connections of one thread. Never grows, never allocates. All times that it is given come from one clock,
 /// which does not go back; they begin at any instant from 0 on.
 ///
-/// Costs 191 bytes for each connection, 80 more for each that may be IPv6, and 4 for each that may be unconfirmed.
+/// Costs 191 bytes for each connection, in tables of less than a thousand 250, for the wheel may need a chunk for each;
+/// 80 more for each that may be IPv6, 4 for each that may be unconfirmed, and 104 for each expectation.
 class connection_table {
  public:
   /// Gets told what happens to connections; may look at the connection and change its mark, and must not erase any.

@@ -384,6 +384,20 @@ TEST_CASE("rules are read line by line") {
   CHECK(parse_rules("")->size() == 0);
 }
 
+TEST_CASE("rules are read into a list that is there, in place of its own; after an error it drops everything") {
+  static constinit basic_rule_list<4, 16, 16> list;
+  const auto first = load(list, "tcp dport { 22, 80 } accept\nudp dport 53 accept\ndrop\n");
+  REQUIRE(first);
+  CHECK(*first == 3);
+  CHECK(list.fallback() == accept);
+  const auto second = load(list, "tcp dport 23 drop; udp dpot 53 accept");
+  REQUIRE_FALSE(second);
+  CHECK(std::string_view{second.error().message()}.starts_with("rules: line 1, column "));
+  text<200> out;
+  print(out, list);
+  CHECK(std::string_view{out.c_str()} == "drop\n");
+}
+
 TEST_CASE("an error in rules says the line and the column") {
   CHECK(read_rules("accept\n\ntcp dport 22 ip saddr foo accept\n") ==
         "rules: line 3, column 23: expected an IPv4 address, not \"foo\"");

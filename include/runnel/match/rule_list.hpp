@@ -87,7 +87,11 @@ class basic_rule_list {
     return true;
   }
   /// Removes all rules, and their counters.
-  constexpr void clear() noexcept { *this = {}; }
+  constexpr void clear() noexcept {
+    reset();
+    size_ = node_count_ = word_count_ = 0;
+    fallback_ = accept;
+  }
 
   /// What is decided where no rule matches: `accept`.
   [[nodiscard]] constexpr verdict fallback() const noexcept { return fallback_; }
