@@ -125,6 +125,7 @@ int main(int argc, char** argv) {
   if (!in) return fail(in.error());
   auto out = pcap_writer::open(to);
   if (!out) return fail(out.error());
+  out->describe_as(in->descriptions());
 
   flow_table<flow_key4> flows4;
   flow_table<flow_key6> flows6;

@@ -244,6 +244,8 @@ int main(int argc, char** argv) {
     auto opened = pcap_writer::open(asked.to);
     if (!opened) return fail(opened.error());
     out.emplace(std::move(*opened));
+    if (const interface_descriptions* known = nic->descriptions()) out->describe_as(*known);
+    else out->describe(0, nic->name());
   }
 
   real_clock time;

@@ -20980,6 +20980,10 @@ void run(List& list, packet* packets, std::size_t n, std::uint64_t length, conte
 
 #include <poll.h>  // poll
 
+namespace runnel {
+class interface_descriptions;
+}
+
 namespace runnel::device {
 
 /// What every kind of device can say about itself, since it was opened. What a kind does not count is 0.
@@ -21014,6 +21018,7 @@ class device_holder {
   virtual bool lacks_memory() noexcept = 0;
   virtual int transmit_handle() noexcept = 0;
   virtual const char* name() noexcept = 0;
+  virtual const interface_descriptions* descriptions() noexcept = 0;
   virtual std::uint64_t dropped() noexcept = 0;
   virtual std::uint64_t lost() noexcept = 0;
   virtual const error* failure() noexcept = 0;
@@ -21090,6 +21095,10 @@ class device_holder_of final : public device_holder {
   const char* name() noexcept override {
     if constexpr (requires { device_.name(); }) return device_.name();
     else return name_.c_str();
+  }
+  const interface_descriptions* descriptions() noexcept override {
+    if constexpr (requires { device_.descriptions(); }) return &device_.descriptions();
+    else return nullptr;
   }
   std::uint64_t dropped() noexcept override {
     if constexpr (requires { device_.statistics(); }) return sum_of_dropped(device_.statistics());
@@ -21186,6 +21195,9 @@ class any_device {
   [[nodiscard]] int transmit_handle() noexcept { return held_->transmit_handle(); }
   /// The name of its interface, or what it was opened by.
   [[nodiscard]] const char* name() noexcept { return held_->name(); }
+  /// What the capture that is read says of its interfaces, see `pcap_reader`; null of another kind. Stays where it is
+  /// when this one is moved.
+  [[nodiscard]] const interface_descriptions* descriptions() noexcept { return held_->descriptions(); }
   /// Why it stopped before its end; null while all is well. A capture that is written is flushed by asking.
   [[nodiscard]] const error* failure() noexcept { return held_->failure(); }
   /// Packets that were taken by `transmit` and not sent.
@@ -21462,6 +21474,11 @@ class around_device {
     requires requires(Device& d) { d.name(); }
   {
     return device_->name();
+  }
+  [[nodiscard]] decltype(auto) descriptions() noexcept
+    requires requires(Device& d) { d.descriptions(); }
+  {
+    return device_->descriptions();
   }
   [[nodiscard]] auto statistics() noexcept
     requires requires(Device& d) { d.statistics(); }
@@ -22346,6 +22363,107 @@ static_assert(receiving_device<null_device> && transmitting_device<null_device>)
 
 #endif
 
+// ==== runnel/device/interface_descriptions.hpp =======================================================================
+// What a capture says of its interfaces beside how to read their packets: a name, a description, a link type's number.
+// draft-ietf-opsawg-pcapng
+#ifndef RUNNEL_DEVICE_INTERFACE_DESCRIPTIONS_HPP
+#define RUNNEL_DEVICE_INTERFACE_DESCRIPTIONS_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint8_t, uint16_t, uint32_t
+
+namespace runnel {
+
+/// What is said of the interfaces of a capture, by their numbers. About 9 KiB, and no memory beside: an interface whose
+/// texts have no room any more is left without.
+///
+/// A text may come from a file of anybody's: it ends at its first zero, is cut to `max_length` bytes, though not in the
+/// middle of a UTF-8 character, and each control character of ASCII, which could steer a terminal, becomes a question
+/// mark.
+class interface_descriptions {
+ public:
+  /// How many interfaces can have one: the numbers from 0 to below it.
+  static constexpr std::size_t max_interfaces = 256;
+  /// The longest name and description in bytes.
+  static constexpr std::size_t max_length = 127;
+  /// The link type of an interface that does not say it.
+  static constexpr std::uint16_t no_linktype = 0xffff;
+
+  /// Sets what is known of interface `i`. False when there is no room: it has neither name nor description then.
+  bool set(std::size_t i, bytes name, bytes description, std::uint16_t linktype = no_linktype) noexcept {
+    if (i >= max_interfaces) return false;
+    const std::uint16_t before = size_;
+    entry made{0, 0, linktype};
+    const bool fits = add(name, made.name) && add(description, made.description);
+    if (!fits) made.name = made.description = 0;
+    const bool same = made.linktype == about_[i].linktype && same_text(text_ + made.name, name_of(i)) &&
+                      same_text(text_ + made.description, description_of(i));
+    if (same || !fits) size_ = before;
+    if (same) return fits;
+    about_[i] = made;
+    ++changes_;
+    return fits;
+  }
+  /// Forgets all of them, as where a section of a capture begins.
+  void clear() noexcept {
+    for (entry& e : about_) e = {};
+    size_ = 1;
+    ++changes_;
+  }
+  /// What interface `i` is called (if_name); "" when that is not known.
+  [[nodiscard]] const char* name_of(std::size_t i) const noexcept {
+    return text_ + (i < max_interfaces ? about_[i].name : 0);
+  }
+  /// What else is said of it (if_description); "" when nothing is.
+  [[nodiscard]] const char* description_of(std::size_t i) const noexcept {
+    return text_ + (i < max_interfaces ? about_[i].description : 0);
+  }
+  /// The file's number of its link type, also one that this library does not know.
+  [[nodiscard]] std::uint16_t linktype_of(std::size_t i) const noexcept {
+    return i < max_interfaces ? about_[i].linktype : no_linktype;
+  }
+  /// Whether both say the same of interface `i`.
+  [[nodiscard]] bool same(std::size_t i, const interface_descriptions& other) const noexcept {
+    return linktype_of(i) == other.linktype_of(i) && same_text(name_of(i), other.name_of(i)) &&
+           same_text(description_of(i), other.description_of(i));
+  }
+  /// Another number after each change, so that whoever looks on sees that there was one.
+  [[nodiscard]] std::uint32_t changes() const noexcept { return changes_; }
+
+ private:
+  struct entry {
+    std::uint16_t name = 0;  // where it begins in text_
+    std::uint16_t description = 0;
+    std::uint16_t linktype = no_linktype;
+  };
+
+  // Appends it with a zero behind; nothing for an empty one.
+  bool add(bytes said, std::uint16_t& at) noexcept {
+    std::size_t n = 0;
+    while (n < said.size() && n <= max_length && load_u8(said.data() + n) != 0) ++n;
+    if (n > max_length)
+      for (n = max_length; n != 0 && (load_u8(said.data() + n) & 0xc0u) == 0x80;) --n;
+    if (n == 0) return true;
+    if (sizeof text_ - size_ <= n) return false;
+    at = size_;
+    for (std::size_t i = 0; i < n; ++i) {
+      const std::uint8_t c = load_u8(said.data() + i);
+      text_[size_++] = c < 0x20 || c == 0x7f ? '?' : static_cast<char>(c);
+    }
+    text_[size_++] = '\0';
+    return true;
+  }
+
+  std::uint32_t changes_ = 0;
+  std::uint16_t size_ = 1;  // of the texts; the first one is empty
+  entry about_[max_interfaces] = {};
+  char text_[7168] = {};
+};
+
+}  // namespace runnel
+
+#endif
+
 // ==== runnel/device/pcap_format.hpp ==================================================================================
 // The classic capture file: its header, its records, and the numbers of link types that both capture formats use.
 // draft-ietf-opsawg-pcap, https://www.tcpdump.org/linktypes.html
@@ -22494,6 +22612,8 @@ inline constexpr std::uint32_t byte_order_magic = 0x1a2b'3c4d;
 inline constexpr std::uint16_t option_end = 0;
 inline constexpr std::uint16_t shb_userappl = 4;
 inline constexpr std::uint16_t epb_flags = 2;
+inline constexpr std::uint16_t if_name = 2;
+inline constexpr std::uint16_t if_description = 3;
 inline constexpr std::uint16_t if_tsresol = 9;
 inline constexpr std::uint16_t if_tsoffset = 14;
 /// @}
@@ -22576,6 +22696,12 @@ class capture_ticks {
   std::uint8_t power_ = 0;
 };
 
+/// What an interface description block says for people, as it stands there.
+struct interface_text {
+  bytes name{};         ///< if_name; empty when there is none
+  bytes description{};  ///< if_description
+};
+
 /// What an interface description block says: how to read the packets of one interface of a section.
 struct capture_interface {
   /// How its timestamps count.
@@ -22586,9 +22712,9 @@ struct capture_interface {
   link_type link = link_type::unknown;
 
   /// Reads the body of the block: after type and length, up to the second length. False when it is too short, or an
-  /// option runs over its end.
+  /// option runs over its end. `said` becomes what it says for people, in the block.
   template <bool Swapped>
-  [[nodiscard]] constexpr bool read(bytes body) noexcept {
+  [[nodiscard]] constexpr bool read(bytes body, interface_text& said) noexcept {
     if (body.size() < 8) return false;
     linktype = detail::file_u16<Swapped>(body.data());
     link = link_from_linktype(linktype);
@@ -22601,6 +22727,8 @@ struct capture_interface {
       if (code == pcapng::option_end) break;
       rest = rest.from(4);
       if (length > rest.size()) return false;
+      if (code == pcapng::if_name) said.name = rest.first(length);
+      if (code == pcapng::if_description) said.description = rest.first(length);
       if (code == pcapng::if_tsresol && length >= 1) resolution = load_u8(rest.data());
       if (code == pcapng::if_tsoffset && length >= 8) {
         const std::uint64_t first = detail::file_u32<Swapped>(rest.data());
@@ -22660,11 +22788,12 @@ enum class pcap_fault : std::uint8_t {
   interface_options,  ///< an interface description whose options do not fit it
 };
 
-/// The parser of both formats, which it tells apart by the first bytes. About 8 KiB.
+/// The parser of both formats, which it tells apart by the first bytes. About 17 KiB. What a pcapng file says of single
+/// packets beside their times and lengths, such as comments, is passed over: a frame has no place for it.
 class pcap_parser {
  public:
   /// How many interfaces a section may have.
-  static constexpr std::size_t max_interfaces = 256;
+  static constexpr std::size_t max_interfaces = interface_descriptions::max_interfaces;
   /// The longest block that is looked at, and so the most that `wanted()` ever is.
   static constexpr std::size_t max_block = std::size_t{16} << 20;
 
@@ -22673,7 +22802,8 @@ class pcap_parser {
 
   /// Calls `take(frame)` for up to `room` packets in `input`, which begins where the last call stopped consuming, and
   /// says for how many. Fewer than `room`: everything whole was consumed, see `wanted()`; or the capture is damaged,
-  /// see `fault()`, and from then on there is nothing more. The frames show bytes of `input`.
+  /// see `fault()`, and from then on there is nothing more; or a new section begins behind them. The frames show bytes
+  /// of `input`, and are of the section that `interfaces()`, `interface_at` and `descriptions()` speak of.
   ///
   /// `missing` is what the snap length cut off. `iif` counts from 0 in each section. The timestamp of a simple
   /// packet block, which has none, is 0. Tailroom is 0, headroom what the record's header takes.
@@ -22725,6 +22855,8 @@ class pcap_parser {
   [[nodiscard]] const capture_interface* interface_at(std::size_t i) const noexcept {
     return i < interfaces_ ? interface_ + i : nullptr;
   }
+  /// What the current section says of its interfaces for people. A classic capture has no names.
+  [[nodiscard]] const interface_descriptions& descriptions() const noexcept { return descriptions_; }
 
  private:
   enum class format : std::uint8_t { unknown, pcap, pcapng };
@@ -22744,6 +22876,8 @@ class pcap_parser {
   [[nodiscard]] bool show(frame& f, std::byte* data, std::size_t headroom, std::size_t room, std::uint32_t captured,
                           std::uint32_t wire, std::uint32_t iif) noexcept;
   [[nodiscard]] bool section_block(const std::byte* p, std::size_t total) noexcept;
+  template <bool Swapped>
+  [[nodiscard]] bool interface_block(bytes body) noexcept;
 
   // Sets what is the same in many frames.
   RUNNEL_INLINE void blank(frame& f, std::size_t headroom, std::size_t iif, link_type link) const noexcept {
@@ -22775,6 +22909,7 @@ class pcap_parser {
   std::uint64_t number_ = 0;    // what goes with the fault
   std::size_t interfaces_ = 0;
   capture_interface interface_[max_interfaces];
+  interface_descriptions descriptions_;
 };
 
 inline bool pcap_parser::start(bytes input) noexcept {
@@ -22796,6 +22931,7 @@ inline bool pcap_parser::start(bytes input) noexcept {
     interface_[0].snap_length = header.snap_length;
     interface_[0].linktype = static_cast<std::uint16_t>(header.linktype);
     interface_[0].link = link_from_linktype(header.linktype);
+    (void)descriptions_.set(0, {}, {}, interface_[0].linktype);
     consumed_ = pcap_file_header::size;
     wanted_ = 0;
     return true;
@@ -22896,6 +23032,7 @@ std::size_t pcap_parser::blocks(mutable_bytes input, std::size_t room, Take& tak
     }
     const std::uint64_t where = position_ + at;
     if (type == pcapng::section_header) {
+      if (n != 0) break;  // the packets before it are of the interfaces that are known now
       // Its length can be read only when its byte order is known, which the third word tells.
       const auto magic = detail::load<std::uint32_t>(p + 8);
       const bool swapped = magic != pcapng::byte_order_magic;
@@ -22944,9 +23081,7 @@ std::size_t pcap_parser::blocks(mutable_bytes input, std::size_t room, Take& tak
     } else if (interfaces_ == max_interfaces) {
       fail(pcap_fault::many_interfaces, where, max_interfaces);
       break;
-    } else if (interface_[interfaces_].read<Swapped>({p + 8, total - 12})) {
-      ++interfaces_;
-    } else {
+    } else if (!interface_block<Swapped>({p + 8, total - 12})) {
       fail(pcap_fault::interface_options, where, total);
       break;
     }
@@ -22967,6 +23102,16 @@ inline bool pcap_parser::section_block(const std::byte* p, std::size_t total) no
     return false;
   }
   interfaces_ = 0;
+  descriptions_.clear();
+  return true;
+}
+
+template <bool Swapped>
+bool pcap_parser::interface_block(bytes body) noexcept {
+  capture_interface& its = interface_[interfaces_];
+  interface_text said;
+  if (!its.read<Swapped>(body, said)) return false;
+  (void)descriptions_.set(interfaces_++, said.name, said.description, its.linktype);
   return true;
 }
 
@@ -23188,6 +23333,12 @@ class pcap_reader {
     const capture_interface* i = parser_.interface_at(iif);
     return i != nullptr ? i->link : link_type::unknown;
   }
+  /// What an interface of the current section is called there, "" when that is not known, as in a classic capture.
+  /// Until the next `receive`. A packet is of the section that is current when it is handed out; at `pace::capture` the
+  /// reader may be one packet ahead.
+  [[nodiscard]] const char* name_of(std::size_t iif) const noexcept { return descriptions().name_of(iif); }
+  /// All that the current section says of its interfaces, for a writer of their packets (`pcap_writer::describe_as`).
+  [[nodiscard]] const interface_descriptions& descriptions() const noexcept { return parser_.descriptions(); }
   /// What is known of the format and its interfaces.
   [[nodiscard]] const pcap_parser& format() const noexcept { return parser_; }
   /// When the next `receive` may have something: a regular file at once (the earliest instant), with `pace::capture`
@@ -23452,14 +23603,15 @@ struct capture_record {
 /// A block of records in the making. The memory is the caller's and must outlive it.
 ///
 /// In a pcapng file every pair of link type and interface number gets an interface description, before its first
-/// packet; after `max_interfaces` of them a further interface is written as the first one of its link type.
-/// Timestamps before 1970 become 1970, in a classic capture those after 2106 become 2106.
+/// packet; after `max_interfaces` of them a further interface is written as the first one of its link type. It says
+/// what `describe` and `describe_as` were told; where that changes, a further description follows. Timestamps before
+/// 1970 become 1970, in a classic capture those after 2106 become 2106.
 class capture_block {
  public:
   /// How many pairs of link type and interface number a pcapng file can have.
   static constexpr std::size_t max_interfaces = 64;
   /// The most that a record takes beside the packet's bytes: file header, interface description, packet header.
-  static constexpr std::size_t overhead = 256;
+  static constexpr std::size_t overhead = 512;
 
   /// How much memory a block takes, in bytes.
   [[nodiscard]] static constexpr std::size_t bytes_needed(const pcap_writer_options& o) noexcept {
@@ -23486,6 +23638,21 @@ class capture_block {
     headed_ = false;
   }
 
+  /// Says what the interface with the number `iif` is called, from its next packet on; the texts are copied. False when
+  /// there is no room for them, see `interface_descriptions`. A classic capture has no place for it.
+  bool describe(std::uint16_t iif, const char* name, const char* description = "") noexcept {
+    const interface_descriptions before = descriptions_;
+    const bool fits = descriptions_.set(iif, text_bytes(name), text_bytes(description));
+    replace_changed(before);
+    return fits;
+  }
+  /// Says the same of all interfaces as `others`, from now on whenever that changes, in place of what was said before.
+  /// It must outlive the block.
+  void describe_as(const interface_descriptions& others) noexcept {
+    others_ = &others;
+    learn();
+  }
+
   /// How many bytes of a packet are kept.
   [[nodiscard]] std::size_t captured(const capture_record& r) const noexcept {
     return r.length < options_.snap_length ? r.length : options_.snap_length;
@@ -23499,6 +23666,8 @@ class capture_block {
   /// Makes everything of a record but the packet's bytes, `captured(r)` of which go to where the result points, before
   /// `finish`. Null, and nothing changed but headers, when the block is too full or `accepts` says no.
   [[nodiscard]] std::byte* begin(const capture_record& r) noexcept {
+    if (others_ != nullptr && others_->changes() != learnt_) [[unlikely]]
+      learn();
     if (memory_.size() - size_ < overhead + captured(r) || !accepts(r)) return nullptr;
     if (!started_) start();
     return options_.format == capture_format::pcap ? begin_pcap(r) : begin_pcapng(r);
@@ -23606,18 +23775,25 @@ class capture_block {
     std::size_t same_link = max_interfaces;
     for (std::size_t i = 0; i < interfaces_; ++i) {
       if (interface_[i].link != r.link) continue;
-      if (interface_[i].number == r.iif) return i;
+      if (interface_[i].number == r.iif && !interface_[i].replaced) return i;
       if (same_link == max_interfaces && interfaces_ == max_interfaces) same_link = i;
     }
     return same_link;
   }
   std::size_t add_interface(const capture_record& r) noexcept {
-    constexpr std::uint32_t total = 20 + 8 + 4;
+    const bytes name = text_bytes(descriptions_.name_of(r.iif));
+    const bytes about = text_bytes(descriptions_.description_of(r.iif));
+    const std::uint16_t linktype = descriptions_.linktype_of(r.iif);
+    const bool foreign = r.link == link_type::unknown && linktype != interface_descriptions::no_linktype &&
+                         link_from_linktype(linktype) == link_type::unknown;
+    const auto total = static_cast<std::uint32_t>(20 + option_size(name) + option_size(about) + 8 + 4);
     put32(pcapng::interface_description);
     put32(total);
-    put16(linktype_of(r.link));
+    put16(foreign ? linktype : linktype_of(r.link));
     put16(0);
     put32(options_.snap_length);
+    put_option(pcapng::if_name, name);
+    put_option(pcapng::if_description, about);
     put16(pcapng::if_tsresol);
     put16(1);
     store_u8(memory_.data() + size_, options_.nanoseconds ? 9 : 6);
@@ -23625,8 +23801,34 @@ class capture_block {
     size_ += 4;
     put32(pcapng::option_end);
     put32(total);
-    interface_[interfaces_] = {r.iif, r.link};
+    interface_[interfaces_] = {r.iif, r.link, false};
     return interfaces_++;
+  }
+  static bytes text_bytes(const char* text) noexcept {
+    return {reinterpret_cast<const std::byte*>(text), __builtin_strlen(text)};
+  }
+  // An empty option is none.
+  static std::size_t option_size(bytes value) noexcept { return value.empty() ? 0 : 4 + pcapng::padded(value.size()); }
+  void put_option(std::uint16_t code, bytes value) noexcept {
+    if (value.empty()) return;
+    put16(code);
+    put16(static_cast<std::uint16_t>(value.size()));
+    std::byte* const to = memory_.data() + size_;
+    copy_bytes(to, value.data(), value.size());
+    zero_bytes(to + value.size(), pcapng::padded(value.size()) - value.size());
+    size_ += pcapng::padded(value.size());
+  }
+  void learn() noexcept {
+    const interface_descriptions before = descriptions_;
+    descriptions_ = *others_;
+    learnt_ = others_->changes();
+    replace_changed(before);
+  }
+  // Packets to come of interfaces that are described otherwise now get a description of their own.
+  void replace_changed(const interface_descriptions& before) noexcept {
+    for (std::size_t i = 0; i < interfaces_; ++i)
+      if (!descriptions_.same(interface_[i].number, before)) interface_[i].replaced = true;
+    last_interface_ = max_interfaces;
   }
   [[nodiscard]] std::byte* begin_pcapng(const capture_record& r) noexcept {
     std::size_t iif = last_interface_;
@@ -23666,6 +23868,7 @@ class capture_block {
   struct described {
     std::uint16_t number;
     link_type link;
+    bool replaced;  // by a later one of the same number and link type
   };
   mutable_bytes memory_;
   pcap_writer_options options_;
@@ -23676,6 +23879,9 @@ class capture_block {
   std::size_t interfaces_ = 0;
   std::size_t last_interface_ = 0;
   described interface_[max_interfaces] = {};
+  interface_descriptions descriptions_;
+  const interface_descriptions* others_ = nullptr;  // what they are taken from, when that changes
+  std::uint32_t learnt_ = 0;
 };
 
 }  // namespace runnel
@@ -23792,6 +23998,17 @@ class pcap_writer {
     copy_bytes(to, data.data(), block_.captured(r));
     return finish(to, r, checksum_status::unknown);
   }
+
+  /// Says what the interface with the number `iif` is called, from its next packet on: `describe(0, nic->name())` for
+  /// the packets of a device. The texts are copied, and cut to 127 bytes. False when there is no room for them. A
+  /// classic capture has no place for them.
+  bool describe(std::uint16_t iif, const char* name, const char* description = "") noexcept {
+    return block_.describe(iif, name, description);
+  }
+  /// Says of all interfaces what `others` does, now and when that changes: `describe_as(in->descriptions())` for the
+  /// packets of a capture, which keep their interfaces' names and link types so. `others`, and so the reader, must
+  /// stay where it is until the last packet was given to the writer.
+  void describe_as(const interface_descriptions& others) noexcept { block_.describe_as(others); }
 
   /// Hands everything to the system now. False when that failed, now or before.
   bool flush() noexcept {

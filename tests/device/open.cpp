@@ -143,11 +143,15 @@ TEST_CASE("a capture is written and read again, by pipelines that know nothing o
     REQUIRE_MESSAGE(to, doctest::String(to.error().message()));
     CHECK(to->done());
     CHECK(same_text(to->name(), path.c_str()));
+    CHECK(to->descriptions() == nullptr);
     run(attach(*from, [](packet&) {} | transmit(*to)));
     CHECK(to->failure() == nullptr);
     CHECK(to->statistics().transmitted == 300);
     auto back = device::open(("pcap:" + path).c_str());
     REQUIRE_MESSAGE(back, doctest::String(back.error().message()));
+    const interface_descriptions* known = back->descriptions();
+    REQUIRE(known != nullptr);
+    CHECK(same_text(known->name_of(0), ""));
     std::uint64_t seen = 0;
     run(attach<256>(*back, [&](packet& p) { seen += p.length() == 64; } | discard));
     CHECK(seen == 300);

@@ -388,3 +388,163 @@ TEST_CASE("pcapng files of another writer are read as that writer meant them") {
   }
   CHECK(count == 843);
 }
+
+namespace {
+
+capture_bytes& option(capture_bytes& to, unsigned code, const std::string& value) {
+  to.u16(code).u16(static_cast<unsigned>(value.size()));
+  for (char c : value) to.u8(static_cast<unsigned char>(c));
+  return to.fill((4 - value.size() % 4) % 4, 0);
+}
+// An interface description with texts.
+capture_bytes called(const std::string& name, const std::string& description = "", unsigned linktype = 1,
+                     bool big = false) {
+  capture_bytes body(big);
+  body.u16(linktype).u16(0).u32(0);
+  option(body, 2, name);
+  if (!description.empty()) option(body, 3, description);
+  option(body, 11, "ether");  // if_filter, which nobody looks at
+  return capture_bytes(big).block(1, body.u32(0));
+}
+// What the example filter does: the packets of a capture, and what it says of their interfaces.
+void copy_capture(const char* from, const char* to, std::size_t burst = 64) {
+  mapped_pool memory = small_pool();
+  auto in = pcap_reader::open(from, memory);
+  auto out = pcap_writer::open(to);
+  REQUIRE(in);
+  REQUIRE(out);
+  out->describe_as(in->descriptions());
+  while (!in->done()) {
+    frame f[64];
+    const std::size_t n = in->receive(burst, {}, into_array(f));
+    for (std::size_t i = 0; i < n; ++i) CHECK(out->write(f[i]));
+    memory->release(f, n);
+  }
+  CHECK(why(in->failure()) == "nothing is wrong");
+  CHECK(why(out->close()) == "nothing is wrong");
+}
+// The name and the description of the interface of each packet, and its link type as the file has it.
+std::vector<std::string> interfaces_in(const char* path) {
+  mapped_pool memory = small_pool();
+  auto in = pcap_reader::open(path, memory);
+  REQUIRE(in);
+  std::vector<std::string> all;
+  while (!in->done()) {
+    frame f;
+    if (in->receive(1, {}, into_array(&f)) == 0) continue;
+    all.push_back(std::string(in->name_of(f.iif)) + "|" + in->descriptions().description_of(f.iif) + "|" +
+                  std::to_string(in->format().interface_at(f.iif)->linktype));
+    memory->release(&f, 1);
+  }
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE("a copied capture says of its interfaces what the first one did, also in later sections") {
+  capture_bytes all;
+  for (bool big : {false, true}) {
+    all.append(capture_bytes(big).section());
+    all.append(called("lan", "to the office", 1, big)).append(called("radio0", "", 127, big));
+    all.append(capture_bytes(big).packet(1, 1, 60, 1).packet(0, 2, 60, 2).packet(1, 3, 60, 3));
+  }
+  // The same numbers, other interfaces; one of them is learnt between packets.
+  all.section().append(called("wan")).packet(0, 4, 60, 4).append(called("lan", "to the office")).packet(1, 5, 60, 5);
+  all.section().interface().packet(0, 6, 60, 6);
+  const temporary_file from(all);
+  const temporary_file to;
+  const std::vector<std::string> expected{"radio0||127", "lan|to the office|1", "radio0||127",
+                                          "radio0||127", "lan|to the office|1", "radio0||127",
+                                          "wan||1",      "lan|to the office|1", "||1"};
+  CHECK(interfaces_in(from.path()) == expected);
+  for (std::size_t burst : {1, 2, 64}) {
+    copy_capture(from.path(), to.path(), burst);
+    CHECK(interfaces_in(to.path()) == expected);
+  }
+  // A link type that is not read here, from a format without names.
+  const temporary_file classic(capture_bytes().pcap_header(0xa1b2c3d4, 127).record(1, 0, 60, 1));
+  const temporary_file radio;
+  copy_capture(classic.path(), radio.path());
+  CHECK(interfaces_in(radio.path()) == std::vector<std::string>{"||127"});
+  if (!installed("tshark")) return;
+  CHECK(output_of(std::string("tshark -r ") + to.path() +
+                  " -T fields -e frame.interface_name -e frame.interface_description -e frame.encap_type") ==
+        "radio0\t\t23\nlan\tto the office\t1\nradio0\t\t23\nradio0\t\t23\nlan\tto the office\t1\nradio0\t\t23\n"
+        "wan\t\t1\nlan\tto the office\t1\nunknown\t\t1\n");
+}
+
+TEST_CASE("the texts of an interface may be of any length, and say anything") {
+  const auto name_of = [](const std::string& name, const std::string& description = "") {
+    const temporary_file from(capture_bytes().section().append(called(name, description)).packet(0, 1, 60, 1));
+    const temporary_file to;
+    copy_capture(from.path(), to.path());
+    const auto before = interfaces_in(from.path());
+    CHECK(interfaces_in(to.path()) == before);
+    return before.at(0);
+  };
+  CHECK(name_of("") == "||1");
+  CHECK(name_of(std::string("eth\0zero", 8)) == "eth||1");
+  CHECK(name_of("a\x1b[2Jb\n\x7f") == "a?[2Jb??||1");
+  CHECK(name_of(std::string(127, 'n'), std::string(127, 'd')) ==
+        std::string(127, 'n') + "|" + std::string(127, 'd') + "|1");
+  CHECK(name_of(std::string(60'000, 'n'), std::string(60'000, 'd')) ==
+        std::string(127, 'n') + "|" + std::string(127, 'd') + "|1");
+  // An umlaut is left out whole.
+  CHECK(name_of(std::string(126, 'n') + "\xc3\xbc") == std::string(126, 'n') + "||1");
+  CHECK(name_of(std::string(125, 'n') + "\xc3\xbc") == std::string(125, 'n') + "\xc3\xbc||1");
+  CHECK(name_of(std::string(200, '\x80')) == "||1");
+
+  // More texts than there is room for.
+  capture_bytes many;
+  many.section();
+  for (unsigned i = 0; i < 256; ++i) many.append(called(std::string(100, static_cast<char>('A' + i % 26))));
+  many.packet(0, 1, 60, 1).packet(255, 1, 60, 1).packet(69, 1, 60, 1);
+  const temporary_file from(many);
+  const temporary_file to;
+  copy_capture(from.path(), to.path());
+  CHECK(interfaces_in(to.path()) ==
+        std::vector<std::string>{std::string(100, 'A') + "||1", "||1", std::string(100, 'A' + 69 % 26) + "||1"});
+}
+
+TEST_CASE("the interfaces of a live capture have names, from their next packets on") {
+  for (std::size_t snap : {std::size_t{0}, std::size_t{1000}}) {
+    const temporary_file file;
+    auto out = pcap_writer::open(file.path(), {.snap_length = static_cast<std::uint32_t>(snap), .block = 0});
+    REQUIRE(out);
+    CHECK(out->describe(0, "eth0"));
+    CHECK(out->describe(255, "eth255", std::string(500, 'd').c_str()));
+    CHECK_FALSE(out->describe(256, "eth256"));
+    std::byte a[1000]{};
+    frame f;
+    f.data = a;
+    f.length = 1000;
+    const auto write = [&](unsigned iif) {
+      f.iif = static_cast<std::uint16_t>(iif);
+      CHECK(out->write(f));
+    };
+    write(0);
+    write(255);
+    write(256);
+    CHECK(out->describe(0, "eth0"));
+    write(0);
+    CHECK(out->describe(0, "wan0", "renamed"));
+    write(0);
+    write(255);
+    CHECK(why(out->close()) == "nothing is wrong");
+    const std::string with_text = "eth255|" + std::string(127, 'd') + "|1";
+    CHECK(interfaces_in(file.path()) ==
+          std::vector<std::string>{"eth0||1", with_text, "||1", "eth0||1", "wan0|renamed|1", with_text});
+    const auto all = read_back(file.path());
+    REQUIRE(all.size() == 6);
+    CHECK(all[3].iif == 0);
+    CHECK(all[4].iif == 3);
+    CHECK(all[5].iif == 1);
+  }
+  const temporary_file classic;
+  auto out = pcap_writer::open(classic.path(), {.format = capture_format::pcap});
+  REQUIRE(out);
+  CHECK(out->describe(0, "eth0"));
+  CHECK(out->write(of(filled(5, 0x77)), instant{1}));
+  CHECK(out->close() == nullptr);
+  CHECK(interfaces_in(classic.path()) == std::vector<std::string>{"||1"});
+}

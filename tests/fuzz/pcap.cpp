@@ -19,7 +19,8 @@ using namespace runnel;
 namespace {
 
 // Feeds `piece` bytes more each time, in a block of exactly the size of what is there.
-std::vector<found> parse(bytes input, std::size_t piece, std::size_t burst, pcap_fault& fault) {
+std::vector<found> parse(bytes input, std::size_t piece, std::size_t burst, pcap_fault& fault,
+                         interface_descriptions* said = nullptr) {
   pcap_parser parser(3);
   std::vector<found> all;
   std::vector<std::byte> window;
@@ -50,15 +51,22 @@ std::vector<found> parse(bytes input, std::size_t piece, std::size_t burst, pcap
   fault = parser.fault();
   require(parser.explain("capture").message()[0] != '\0');
   require(parser.position() <= input.size());
+  for (std::size_t i = 0; i < interface_descriptions::max_interfaces; ++i) {
+    require(std::strlen(parser.descriptions().name_of(i)) <= interface_descriptions::max_length);
+    require(std::strlen(parser.descriptions().description_of(i)) <= interface_descriptions::max_length);
+  }
+  if (said != nullptr) *said = parser.descriptions();
   return all;
 }
 
-std::vector<found> written_and_read(const std::vector<found>& all, capture_format format) {
+std::vector<found> written_and_read(const std::vector<found>& all, const interface_descriptions& said,
+                                    capture_format format) {
   const pcap_writer_options options{.format = format, .block = 0};
   static std::byte memory[max_captured_length + capture_block::overhead];
   require(sizeof memory == capture_block::bytes_needed(options));
   std::vector<std::byte> file;
   capture_block block(memory, options);
+  block.describe_as(said);
   const auto flush = [&] {
     require(block.whole_records(block.size()).packets == block.packets());
     file.insert(file.end(), block.data(), block.data() + block.size());
@@ -91,12 +99,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (size != 0) std::memcpy(copy.data(), data, size);
   const bytes input{copy.data(), size};
   pcap_fault fault = pcap_fault::none;
-  const auto whole = parse(input, size, 64, fault);
+  interface_descriptions said;
+  const auto whole = parse(input, size, 64, fault, &said);
   pcap_fault same = pcap_fault::none;
   require(parse(input, 1 + size / 16, 3, same) == whole && same == fault);
   if (size < 500) require(parse(input, 1, 1, same) == whole && same == fault);
 
-  const auto again = written_and_read(whole, capture_format::pcapng);
+  const auto again = written_and_read(whole, said, capture_format::pcapng);
   require(again.size() <= whole.size());
   bool few_interfaces = true;
   for (const found& f : whole) few_interfaces = few_interfaces && f.iif < 8;
@@ -108,6 +117,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       require(again[i].missing == whole[i].missing);
     }
   }
-  (void)written_and_read(whole, capture_format::pcap);
+  (void)written_and_read(whole, said, capture_format::pcap);
   return 0;
 }

@@ -32,6 +32,10 @@
 
 #include <poll.h>  // poll
 
+namespace runnel {
+class interface_descriptions;
+}
+
 namespace runnel::device {
 
 /// What every kind of device can say about itself, since it was opened. What a kind does not count is 0.
@@ -66,6 +70,7 @@ class device_holder {
   virtual bool lacks_memory() noexcept = 0;
   virtual int transmit_handle() noexcept = 0;
   virtual const char* name() noexcept = 0;
+  virtual const interface_descriptions* descriptions() noexcept = 0;
   virtual std::uint64_t dropped() noexcept = 0;
   virtual std::uint64_t lost() noexcept = 0;
   virtual const error* failure() noexcept = 0;
@@ -142,6 +147,10 @@ class device_holder_of final : public device_holder {
   const char* name() noexcept override {
     if constexpr (requires { device_.name(); }) return device_.name();
     else return name_.c_str();
+  }
+  const interface_descriptions* descriptions() noexcept override {
+    if constexpr (requires { device_.descriptions(); }) return &device_.descriptions();
+    else return nullptr;
   }
   std::uint64_t dropped() noexcept override {
     if constexpr (requires { device_.statistics(); }) return sum_of_dropped(device_.statistics());
@@ -238,6 +247,9 @@ class any_device {
   [[nodiscard]] int transmit_handle() noexcept { return held_->transmit_handle(); }
   /// The name of its interface, or what it was opened by.
   [[nodiscard]] const char* name() noexcept { return held_->name(); }
+  /// What the capture that is read says of its interfaces, see `pcap_reader`; null of another kind. Stays where it is
+  /// when this one is moved.
+  [[nodiscard]] const interface_descriptions* descriptions() noexcept { return held_->descriptions(); }
   /// Why it stopped before its end; null while all is well. A capture that is written is flushed by asking.
   [[nodiscard]] const error* failure() noexcept { return held_->failure(); }
   /// Packets that were taken by `transmit` and not sent.

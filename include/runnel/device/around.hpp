@@ -65,6 +65,11 @@ class around_device {
   {
     return device_->name();
   }
+  [[nodiscard]] decltype(auto) descriptions() noexcept
+    requires requires(Device& d) { d.descriptions(); }
+  {
+    return device_->descriptions();
+  }
   [[nodiscard]] auto statistics() noexcept
     requires requires(Device& d) { d.statistics(); }
   {

@@ -3,6 +3,7 @@
 #ifndef RUNNEL_DEVICE_PCAP_HPP
 #define RUNNEL_DEVICE_PCAP_HPP
 
+#include <runnel/device/interface_descriptions.hpp>
 #include <runnel/device/pcap_format.hpp>
 #include <runnel/device/pcap_parser.hpp>
 #include <runnel/device/pcap_reader.hpp>

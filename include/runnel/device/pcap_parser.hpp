@@ -24,6 +24,7 @@
 #include <runnel/base/error.hpp>
 #include <runnel/base/prefetch.hpp>
 #include <runnel/config.hpp>
+#include <runnel/device/interface_descriptions.hpp>
 #include <runnel/device/pcap_format.hpp>
 #include <runnel/device/pcapng_format.hpp>
 #include <runnel/packet/frame.hpp>
@@ -47,11 +48,12 @@ enum class pcap_fault : std::uint8_t {
   interface_options,  ///< an interface description whose options do not fit it
 };
 
-/// The parser of both formats, which it tells apart by the first bytes. About 8 KiB.
+/// The parser of both formats, which it tells apart by the first bytes. About 17 KiB. What a pcapng file says of single
+/// packets beside their times and lengths, such as comments, is passed over: a frame has no place for it.
 class pcap_parser {
  public:
   /// How many interfaces a section may have.
-  static constexpr std::size_t max_interfaces = 256;
+  static constexpr std::size_t max_interfaces = interface_descriptions::max_interfaces;
   /// The longest block that is looked at, and so the most that `wanted()` ever is.
   static constexpr std::size_t max_block = std::size_t{16} << 20;
 
@@ -60,7 +62,8 @@ class pcap_parser {
 
   /// Calls `take(frame)` for up to `room` packets in `input`, which begins where the last call stopped consuming, and
   /// says for how many. Fewer than `room`: everything whole was consumed, see `wanted()`; or the capture is damaged,
-  /// see `fault()`, and from then on there is nothing more. The frames show bytes of `input`.
+  /// see `fault()`, and from then on there is nothing more; or a new section begins behind them. The frames show bytes
+  /// of `input`, and are of the section that `interfaces()`, `interface_at` and `descriptions()` speak of.
   ///
   /// `missing` is what the snap length cut off. `iif` counts from 0 in each section. The timestamp of a simple
   /// packet block, which has none, is 0. Tailroom is 0, headroom what the record's header takes.
@@ -112,6 +115,8 @@ class pcap_parser {
   [[nodiscard]] const capture_interface* interface_at(std::size_t i) const noexcept {
     return i < interfaces_ ? interface_ + i : nullptr;
   }
+  /// What the current section says of its interfaces for people. A classic capture has no names.
+  [[nodiscard]] const interface_descriptions& descriptions() const noexcept { return descriptions_; }
 
  private:
   enum class format : std::uint8_t { unknown, pcap, pcapng };
@@ -131,6 +136,8 @@ class pcap_parser {
   [[nodiscard]] bool show(frame& f, std::byte* data, std::size_t headroom, std::size_t room, std::uint32_t captured,
                           std::uint32_t wire, std::uint32_t iif) noexcept;
   [[nodiscard]] bool section_block(const std::byte* p, std::size_t total) noexcept;
+  template <bool Swapped>
+  [[nodiscard]] bool interface_block(bytes body) noexcept;
 
   // Sets what is the same in many frames.
   RUNNEL_INLINE void blank(frame& f, std::size_t headroom, std::size_t iif, link_type link) const noexcept {
@@ -162,6 +169,7 @@ class pcap_parser {
   std::uint64_t number_ = 0;    // what goes with the fault
   std::size_t interfaces_ = 0;
   capture_interface interface_[max_interfaces];
+  interface_descriptions descriptions_;
 };
 
 inline bool pcap_parser::start(bytes input) noexcept {
@@ -183,6 +191,7 @@ inline bool pcap_parser::start(bytes input) noexcept {
     interface_[0].snap_length = header.snap_length;
     interface_[0].linktype = static_cast<std::uint16_t>(header.linktype);
     interface_[0].link = link_from_linktype(header.linktype);
+    (void)descriptions_.set(0, {}, {}, interface_[0].linktype);
     consumed_ = pcap_file_header::size;
     wanted_ = 0;
     return true;
@@ -283,6 +292,7 @@ std::size_t pcap_parser::blocks(mutable_bytes input, std::size_t room, Take& tak
     }
     const std::uint64_t where = position_ + at;
     if (type == pcapng::section_header) {
+      if (n != 0) break;  // the packets before it are of the interfaces that are known now
       // Its length can be read only when its byte order is known, which the third word tells.
       const auto magic = detail::load<std::uint32_t>(p + 8);
       const bool swapped = magic != pcapng::byte_order_magic;
@@ -331,9 +341,7 @@ std::size_t pcap_parser::blocks(mutable_bytes input, std::size_t room, Take& tak
     } else if (interfaces_ == max_interfaces) {
       fail(pcap_fault::many_interfaces, where, max_interfaces);
       break;
-    } else if (interface_[interfaces_].read<Swapped>({p + 8, total - 12})) {
-      ++interfaces_;
-    } else {
+    } else if (!interface_block<Swapped>({p + 8, total - 12})) {
       fail(pcap_fault::interface_options, where, total);
       break;
     }
@@ -354,6 +362,16 @@ inline bool pcap_parser::section_block(const std::byte* p, std::size_t total) no
     return false;
   }
   interfaces_ = 0;
+  descriptions_.clear();
+  return true;
+}
+
+template <bool Swapped>
+bool pcap_parser::interface_block(bytes body) noexcept {
+  capture_interface& its = interface_[interfaces_];
+  interface_text said;
+  if (!its.read<Swapped>(body, said)) return false;
+  (void)descriptions_.set(interfaces_++, said.name, said.description, its.linktype);
   return true;
 }
 

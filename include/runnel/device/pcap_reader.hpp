@@ -136,6 +136,12 @@ class pcap_reader {
     const capture_interface* i = parser_.interface_at(iif);
     return i != nullptr ? i->link : link_type::unknown;
   }
+  /// What an interface of the current section is called there, "" when that is not known, as in a classic capture.
+  /// Until the next `receive`. A packet is of the section that is current when it is handed out; at `pace::capture` the
+  /// reader may be one packet ahead.
+  [[nodiscard]] const char* name_of(std::size_t iif) const noexcept { return descriptions().name_of(iif); }
+  /// All that the current section says of its interfaces, for a writer of their packets (`pcap_writer::describe_as`).
+  [[nodiscard]] const interface_descriptions& descriptions() const noexcept { return parser_.descriptions(); }
   /// What is known of the format and its interfaces.
   [[nodiscard]] const pcap_parser& format() const noexcept { return parser_; }
   /// When the next `receive` may have something: a regular file at once (the earliest instant), with `pace::capture`

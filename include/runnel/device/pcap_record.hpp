@@ -10,6 +10,7 @@
 #include <runnel/base/bytes.hpp>
 #include <runnel/base/endian.hpp>
 #include <runnel/base/time.hpp>
+#include <runnel/device/interface_descriptions.hpp>
 #include <runnel/device/pcap_format.hpp>
 #include <runnel/device/pcapng_format.hpp>
 
@@ -55,14 +56,15 @@ struct capture_record {
 /// A block of records in the making. The memory is the caller's and must outlive it.
 ///
 /// In a pcapng file every pair of link type and interface number gets an interface description, before its first
-/// packet; after `max_interfaces` of them a further interface is written as the first one of its link type.
-/// Timestamps before 1970 become 1970, in a classic capture those after 2106 become 2106.
+/// packet; after `max_interfaces` of them a further interface is written as the first one of its link type. It says
+/// what `describe` and `describe_as` were told; where that changes, a further description follows. Timestamps before
+/// 1970 become 1970, in a classic capture those after 2106 become 2106.
 class capture_block {
  public:
   /// How many pairs of link type and interface number a pcapng file can have.
   static constexpr std::size_t max_interfaces = 64;
   /// The most that a record takes beside the packet's bytes: file header, interface description, packet header.
-  static constexpr std::size_t overhead = 256;
+  static constexpr std::size_t overhead = 512;
 
   /// How much memory a block takes, in bytes.
   [[nodiscard]] static constexpr std::size_t bytes_needed(const pcap_writer_options& o) noexcept {
@@ -89,6 +91,21 @@ class capture_block {
     headed_ = false;
   }
 
+  /// Says what the interface with the number `iif` is called, from its next packet on; the texts are copied. False when
+  /// there is no room for them, see `interface_descriptions`. A classic capture has no place for it.
+  bool describe(std::uint16_t iif, const char* name, const char* description = "") noexcept {
+    const interface_descriptions before = descriptions_;
+    const bool fits = descriptions_.set(iif, text_bytes(name), text_bytes(description));
+    replace_changed(before);
+    return fits;
+  }
+  /// Says the same of all interfaces as `others`, from now on whenever that changes, in place of what was said before.
+  /// It must outlive the block.
+  void describe_as(const interface_descriptions& others) noexcept {
+    others_ = &others;
+    learn();
+  }
+
   /// How many bytes of a packet are kept.
   [[nodiscard]] std::size_t captured(const capture_record& r) const noexcept {
     return r.length < options_.snap_length ? r.length : options_.snap_length;
@@ -102,6 +119,8 @@ class capture_block {
   /// Makes everything of a record but the packet's bytes, `captured(r)` of which go to where the result points, before
   /// `finish`. Null, and nothing changed but headers, when the block is too full or `accepts` says no.
   [[nodiscard]] std::byte* begin(const capture_record& r) noexcept {
+    if (others_ != nullptr && others_->changes() != learnt_) [[unlikely]]
+      learn();
     if (memory_.size() - size_ < overhead + captured(r) || !accepts(r)) return nullptr;
     if (!started_) start();
     return options_.format == capture_format::pcap ? begin_pcap(r) : begin_pcapng(r);
@@ -209,18 +228,25 @@ class capture_block {
     std::size_t same_link = max_interfaces;
     for (std::size_t i = 0; i < interfaces_; ++i) {
       if (interface_[i].link != r.link) continue;
-      if (interface_[i].number == r.iif) return i;
+      if (interface_[i].number == r.iif && !interface_[i].replaced) return i;
       if (same_link == max_interfaces && interfaces_ == max_interfaces) same_link = i;
     }
     return same_link;
   }
   std::size_t add_interface(const capture_record& r) noexcept {
-    constexpr std::uint32_t total = 20 + 8 + 4;
+    const bytes name = text_bytes(descriptions_.name_of(r.iif));
+    const bytes about = text_bytes(descriptions_.description_of(r.iif));
+    const std::uint16_t linktype = descriptions_.linktype_of(r.iif);
+    const bool foreign = r.link == link_type::unknown && linktype != interface_descriptions::no_linktype &&
+                         link_from_linktype(linktype) == link_type::unknown;
+    const auto total = static_cast<std::uint32_t>(20 + option_size(name) + option_size(about) + 8 + 4);
     put32(pcapng::interface_description);
     put32(total);
-    put16(linktype_of(r.link));
+    put16(foreign ? linktype : linktype_of(r.link));
     put16(0);
     put32(options_.snap_length);
+    put_option(pcapng::if_name, name);
+    put_option(pcapng::if_description, about);
     put16(pcapng::if_tsresol);
     put16(1);
     store_u8(memory_.data() + size_, options_.nanoseconds ? 9 : 6);
@@ -228,8 +254,34 @@ class capture_block {
     size_ += 4;
     put32(pcapng::option_end);
     put32(total);
-    interface_[interfaces_] = {r.iif, r.link};
+    interface_[interfaces_] = {r.iif, r.link, false};
     return interfaces_++;
+  }
+  static bytes text_bytes(const char* text) noexcept {
+    return {reinterpret_cast<const std::byte*>(text), __builtin_strlen(text)};
+  }
+  // An empty option is none.
+  static std::size_t option_size(bytes value) noexcept { return value.empty() ? 0 : 4 + pcapng::padded(value.size()); }
+  void put_option(std::uint16_t code, bytes value) noexcept {
+    if (value.empty()) return;
+    put16(code);
+    put16(static_cast<std::uint16_t>(value.size()));
+    std::byte* const to = memory_.data() + size_;
+    copy_bytes(to, value.data(), value.size());
+    zero_bytes(to + value.size(), pcapng::padded(value.size()) - value.size());
+    size_ += pcapng::padded(value.size());
+  }
+  void learn() noexcept {
+    const interface_descriptions before = descriptions_;
+    descriptions_ = *others_;
+    learnt_ = others_->changes();
+    replace_changed(before);
+  }
+  // Packets to come of interfaces that are described otherwise now get a description of their own.
+  void replace_changed(const interface_descriptions& before) noexcept {
+    for (std::size_t i = 0; i < interfaces_; ++i)
+      if (!descriptions_.same(interface_[i].number, before)) interface_[i].replaced = true;
+    last_interface_ = max_interfaces;
   }
   [[nodiscard]] std::byte* begin_pcapng(const capture_record& r) noexcept {
     std::size_t iif = last_interface_;
@@ -269,6 +321,7 @@ class capture_block {
   struct described {
     std::uint16_t number;
     link_type link;
+    bool replaced;  // by a later one of the same number and link type
   };
   mutable_bytes memory_;
   pcap_writer_options options_;
@@ -279,6 +332,9 @@ class capture_block {
   std::size_t interfaces_ = 0;
   std::size_t last_interface_ = 0;
   described interface_[max_interfaces] = {};
+  interface_descriptions descriptions_;
+  const interface_descriptions* others_ = nullptr;  // what they are taken from, when that changes
+  std::uint32_t learnt_ = 0;
 };
 
 }  // namespace runnel

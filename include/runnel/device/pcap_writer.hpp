@@ -118,6 +118,17 @@ class pcap_writer {
     return finish(to, r, checksum_status::unknown);
   }
 
+  /// Says what the interface with the number `iif` is called, from its next packet on: `describe(0, nic->name())` for
+  /// the packets of a device. The texts are copied, and cut to 127 bytes. False when there is no room for them. A
+  /// classic capture has no place for them.
+  bool describe(std::uint16_t iif, const char* name, const char* description = "") noexcept {
+    return block_.describe(iif, name, description);
+  }
+  /// Says of all interfaces what `others` does, now and when that changes: `describe_as(in->descriptions())` for the
+  /// packets of a capture, which keep their interfaces' names and link types so. `others`, and so the reader, must
+  /// stay where it is until the last packet was given to the writer.
+  void describe_as(const interface_descriptions& others) noexcept { block_.describe_as(others); }
+
   /// Hands everything to the system now. False when that failed, now or before.
   bool flush() noexcept {
     if (!file_open()) return false;

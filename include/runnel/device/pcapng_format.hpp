@@ -31,6 +31,8 @@ inline constexpr std::uint32_t byte_order_magic = 0x1a2b'3c4d;
 inline constexpr std::uint16_t option_end = 0;
 inline constexpr std::uint16_t shb_userappl = 4;
 inline constexpr std::uint16_t epb_flags = 2;
+inline constexpr std::uint16_t if_name = 2;
+inline constexpr std::uint16_t if_description = 3;
 inline constexpr std::uint16_t if_tsresol = 9;
 inline constexpr std::uint16_t if_tsoffset = 14;
 /// @}
@@ -113,6 +115,12 @@ class capture_ticks {
   std::uint8_t power_ = 0;
 };
 
+/// What an interface description block says for people, as it stands there.
+struct interface_text {
+  bytes name{};         ///< if_name; empty when there is none
+  bytes description{};  ///< if_description
+};
+
 /// What an interface description block says: how to read the packets of one interface of a section.
 struct capture_interface {
   /// How its timestamps count.
@@ -123,9 +131,9 @@ struct capture_interface {
   link_type link = link_type::unknown;
 
   /// Reads the body of the block: after type and length, up to the second length. False when it is too short, or an
-  /// option runs over its end.
+  /// option runs over its end. `said` becomes what it says for people, in the block.
   template <bool Swapped>
-  [[nodiscard]] constexpr bool read(bytes body) noexcept {
+  [[nodiscard]] constexpr bool read(bytes body, interface_text& said) noexcept {
     if (body.size() < 8) return false;
     linktype = detail::file_u16<Swapped>(body.data());
     link = link_from_linktype(linktype);
@@ -138,6 +146,8 @@ struct capture_interface {
       if (code == pcapng::option_end) break;
       rest = rest.from(4);
       if (length > rest.size()) return false;
+      if (code == pcapng::if_name) said.name = rest.first(length);
+      if (code == pcapng::if_description) said.description = rest.first(length);
       if (code == pcapng::if_tsresol && length >= 1) resolution = load_u8(rest.data());
       if (code == pcapng::if_tsoffset && length >= 8) {
         const std::uint64_t first = detail::file_u32<Swapped>(rest.data());
