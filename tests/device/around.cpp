@@ -59,6 +59,26 @@ struct notes {
   }
 };
 
+// An end of a wire that has the name of an interface.
+class named_end : public detail::around_device<link_end> {
+ public:
+  named_end(link_end& inner, const char* name) noexcept : around_device(inner), name_(name) {}
+  template <class Take>
+  [[nodiscard]] std::size_t receive(std::size_t room, instant now, Take&& take) noexcept {
+    return inner().receive(room, now, take);
+  }
+  [[nodiscard]] std::size_t transmit(packet* packets, std::size_t n, instant now) noexcept {
+    return inner().transmit(packets, n, now);
+  }
+  [[nodiscard]] std::size_t transmit(const frame* frames, std::size_t n, instant now) noexcept {
+    return inner().transmit(frames, n, now);
+  }
+  [[nodiscard]] const char* name() const noexcept { return name_; }
+
+ private:
+  const char* name_;
+};
+
 static_assert(receiving_device<device::faulty<link_end>> && transmitting_device<device::faulty<link_end>>);
 static_assert(receiving_device<device::limited<link_end>> && frame_transmitting_device<device::limited<link_end>>);
 static_assert(receiving_device<device::traced<link_end, notes>> &&
@@ -99,6 +119,56 @@ TEST_CASE("a traced device writes down what is received, when it came, and what 
   full.transmits_at_most(9);
   CHECK(over.transmit(p + 1, 1, at_us(90)) == 1);
   CHECK(twice.text == ">5@80 >6@80 >6@90 ");
+}
+
+TEST_CASE("devices that are traced under numbers share a capture, which has their names") {
+  counted_pool memory(sizes);
+  virtual_link one(memory);
+  virtual_link other(memory);
+  named_end eth0(one.b(), "eth0");
+  std::FILE* file = std::tmpfile();
+  REQUIRE(file != nullptr);
+  auto out = pcap_writer::adopt(::dup(::fileno(file)), "trace");
+  REQUIRE(out);
+  {
+    device::traced wan(eth0, *out, 7);
+    device::traced lan(other.b(), *out, 8);  // an end that has no name
+    device::traced again(lan, *out);         // and one that keeps the numbers
+    CHECK(sends(one.a(), numbered(memory, 1), at_us(10)));
+    CHECK(arrivals(wan, at_us(10)) == "1");
+    packet p = numbered(memory, 2);
+    p.iif(8);
+    CHECK(wan.transmit(&p, 1, at_us(20)) == 1);
+    CHECK(sends(other.a(), numbered(memory, 3), at_us(30)));
+    frame f;
+    REQUIRE(again.receive(1, at_us(30), into_array(&f)) == 1);
+    CHECK(f.iif == 0);
+    CHECK(wan.transmit(&f, 1, at_us(40)) == 1);
+    REQUIRE(one.a().receive(1, at_us(50), into_array(&f)) == 1);
+    one.a().memory().release(&f, 1);
+    CHECK(arrivals(one.a(), at_us(50)) == "3");
+    // What is traced stays as it was.
+    test_device full(memory.get());
+    full.transmits_at_most(0);
+    device::traced over(full, *out, 8);
+    p = numbered(memory, 4);
+    p.iif(5);
+    CHECK(over.transmit(&p, 1, at_us(60)) == 0);
+    CHECK(p.iif() == 5);
+  }
+  REQUIRE(out->close() == nullptr);
+  std::rewind(file);
+  auto in = pcap_reader::adopt(::dup(::fileno(file)), "trace", memory);
+  REQUIRE(in);
+  std::string all;
+  while (!in->done()) {
+    frame f;
+    if (in->receive(1, {}, into_array(&f)) == 0) continue;
+    all += std::to_string(number_of(f)) + "@" + (in->name_of(f.iif)[0] != '\0' ? in->name_of(f.iif) : "?") + " ";
+    in->memory().release(&f, 1);
+  }
+  CHECK(all == "1@eth0 2@eth0 3@? 3@? 3@eth0 4@? ");
+  std::fclose(file);
 }
 
 TEST_CASE("a pcapng trace says of each packet which way it went") {
