@@ -22363,6 +22363,82 @@ static_assert(receiving_device<null_device> && transmitting_device<null_device>)
 
 #endif
 
+// ==== runnel/device/large_file.hpp ===================================================================================
+// Files of any size, also where off_t has 32 bits. Nothing here is for users.
+//
+// Whether the calls of a 32-bit system know files of 2 GiB and more is the program's choice there
+// (-D_FILE_OFFSET_BITS=64), and a header cannot make it. So these ask for it at each call, as open(2) says.
+#ifndef RUNNEL_DEVICE_LARGE_FILE_HPP
+#define RUNNEL_DEVICE_LARGE_FILE_HPP
+
+#include <cstdint>  // int64_t, uint64_t
+
+#if defined(__unix__) || defined(__APPLE__)
+
+#include <errno.h>     // errno, EINTR
+#include <fcntl.h>     // open
+#include <sys/stat.h>  // fstat
+#include <unistd.h>    // ftruncate, lseek
+
+namespace runnel::detail {
+
+/// What is asked of an open file.
+struct file_status {
+  bool regular = false;    ///< a file, and no pipe, terminal or folder
+  bool directory = false;  ///< a folder
+  std::uint64_t size = 0;  ///< in bytes, of a regular file
+};
+
+/// The file descriptor of the file at `path`, or -1 and errno. A signal does not end it.
+[[nodiscard]] inline int open_large_file(const char* path, int flags, ::mode_t mode = 0) noexcept {
+#if defined(O_LARGEFILE)
+  flags |= O_LARGEFILE;
+#endif
+  int fd = -1;
+  do fd = ::open(path, flags | O_CLOEXEC, mode);
+  while (fd < 0 && errno == EINTR);
+  return fd;
+}
+
+/// False, and errno, when the system does not say.
+[[nodiscard]] inline bool look_at(int fd, file_status& to) noexcept {
+#if defined(__GLIBC__) && defined(__USE_LARGEFILE64)
+  struct ::stat64 about{};
+  if (::fstat64(fd, &about) != 0) return false;
+#else
+  struct ::stat about{};
+  if (::fstat(fd, &about) != 0) return false;
+#endif
+  to.regular = S_ISREG(about.st_mode);
+  to.directory = S_ISDIR(about.st_mode);
+  to.size = to.regular ? static_cast<std::uint64_t>(about.st_size) : 0;
+  return true;
+}
+
+/// Where reading or writing goes on; -1 where a file has no places, as a pipe.
+[[nodiscard]] inline std::int64_t position_in(int fd) noexcept {
+#if defined(__GLIBC__) && defined(__USE_LARGEFILE64)
+  return ::lseek64(fd, 0, SEEK_CUR);
+#else
+  return ::lseek(fd, 0, SEEK_CUR);
+#endif
+}
+
+/// Ends the file at `size` bytes. False, and errno, when that is not possible.
+[[nodiscard]] inline bool cut_file(int fd, std::int64_t size) noexcept {
+#if defined(__GLIBC__) && defined(__USE_LARGEFILE64)
+  return ::ftruncate64(fd, size) == 0;
+#else
+  return ::ftruncate(fd, static_cast< ::off_t>(size)) == 0;
+#endif
+}
+
+}  // namespace runnel::detail
+
+#endif  // defined(__unix__) || defined(__APPLE__)
+
+#endif
+
 // ==== runnel/device/interface_descriptions.hpp =======================================================================
 // What a capture says of its interfaces beside how to read their packets: a name, a description, a link type's number.
 // draft-ietf-opsawg-pcapng
@@ -23228,11 +23304,10 @@ inline error pcap_parser::explain(const char* name) const noexcept {
 
 #if defined(__unix__) || defined(__APPLE__)
 
-#include <errno.h>     // errno, EINTR, EAGAIN
-#include <fcntl.h>     // open
-#include <poll.h>      // poll
-#include <sys/stat.h>  // fstat
-#include <unistd.h>    // lseek, read
+#include <errno.h>   // errno, EINTR, EAGAIN
+#include <fcntl.h>   // posix_fadvise
+#include <poll.h>    // poll
+#include <unistd.h>  // read
 
 namespace runnel {
 
@@ -23262,9 +23337,7 @@ class pcap_reader {
   [[nodiscard]] static result<pcap_reader, error> open(const char* path, pool& memory,
                                                        pcap_reader_options options = {}) noexcept {
     if (detail::is_dash(path)) return start({0, false}, "standard input", memory, options);
-    int fd = -1;
-    do fd = ::open(path, O_RDONLY | O_CLOEXEC);
-    while (fd < 0 && errno == EINTR);
+    const int fd = detail::open_large_file(path, O_RDONLY);
     if (fd < 0) {
       const int number = errno;
       return error("pcap", "open", detail::short_name(path).c_str(), ::strerror(number),
@@ -23375,12 +23448,12 @@ class pcap_reader {
   static result<pcap_reader, error> start(detail::file_handle&& file, const char* path, pool& memory,
                                           pcap_reader_options options) noexcept {
     const detail::short_name name(path);
-    struct ::stat about{};
-    if (::fstat(file.get(), &about) != 0) {
+    detail::file_status about;
+    if (!detail::look_at(file.get(), about)) {
       const int number = errno;
       return error("pcap", "look at", name.c_str(), ::strerror(number), "", number);
     }
-    if (S_ISDIR(about.st_mode))
+    if (about.directory)
       return error("pcap", "open", name.c_str(), "it is a directory", "give the path of a capture", EISDIR);
     const std::uint8_t lender = memory.add_lender();
     if (lender == 0)
@@ -23391,8 +23464,8 @@ class pcap_reader {
     pcap_reader reader(static_cast<detail::file_handle&&>(file), path, memory, options, lender);
     if (reader.storage_.data() == nullptr)
       return error("pcap", "open", name.c_str(), "no memory for a block", "choose a smaller one", ENOMEM);
-    reader.regular_ = S_ISREG(about.st_mode);
-    if (reader.regular_) reader.size_ = static_cast<std::uint64_t>(about.st_size);
+    reader.regular_ = about.regular;
+    reader.size_ = about.size;
 #if defined(__linux__)
     if (reader.regular_) (void)::posix_fadvise(reader.file_.get(), 0, 0, POSIX_FADV_SEQUENTIAL);
 #endif
@@ -23450,7 +23523,7 @@ class pcap_reader {
   // Where a record ends nothing else tells that there were more. A capture that is adopted may begin in the middle of
   // its file.
   [[nodiscard]] bool is_shorter_than_it_was() const noexcept {
-    const ::off_t at = regular_ ? ::lseek(file_.get(), 0, SEEK_CUR) : -1;
+    const std::int64_t at = regular_ ? detail::position_in(file_.get()) : -1;
     return at >= 0 && static_cast<std::uint64_t>(at) < size_;
   }
   // Makes sure that the record which begins at begin_ fits behind it, and that a read of some size does.
@@ -23907,11 +23980,10 @@ class capture_block {
 
 #if defined(__unix__) || defined(__APPLE__)
 
-#include <errno.h>     // errno, EINTR, EAGAIN, ENOENT
-#include <fcntl.h>     // open
-#include <poll.h>      // poll
-#include <sys/stat.h>  // fstat
-#include <unistd.h>    // write, ftruncate, lseek
+#include <errno.h>   // errno, EINTR, EAGAIN, ENOENT
+#include <fcntl.h>   // O_CREAT
+#include <poll.h>    // poll
+#include <unistd.h>  // write
 
 namespace runnel {
 
@@ -23926,9 +23998,7 @@ class pcap_writer {
   /// the first flush.
   [[nodiscard]] static result<pcap_writer, error> open(const char* path, pcap_writer_options options = {}) noexcept {
     if (detail::is_dash(path)) return start({1, false}, "standard output", options);
-    int fd = -1;
-    do fd = ::open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    while (fd < 0 && errno == EINTR);
+    const int fd = detail::open_large_file(path, O_WRONLY | O_CREAT | O_TRUNC, 0666);
     if (fd < 0) {
       const int number = errno;
       const char* const advice = number == ENOENT && path[0] != '\0'
@@ -24045,13 +24115,13 @@ class pcap_writer {
                                           pcap_writer_options options) noexcept {
     pcap_writer writer(static_cast<detail::file_handle&&>(file), path, options);
     const char* name = writer.name_.c_str();
-    struct ::stat about{};
-    if (::fstat(writer.file_.get(), &about) != 0) {
+    detail::file_status about;
+    if (!detail::look_at(writer.file_.get(), about)) {
       const int number = errno;
       writer.closed_ = true;
       return error("pcap", "look at", name, ::strerror(number), "", number);
     }
-    writer.regular_ = S_ISREG(about.st_mode);
+    writer.regular_ = about.regular;
     if (writer.storage_.data() != nullptr) return writer;
     writer.closed_ = true;
     return error("pcap", "create", name, "no memory for a block", "choose a smaller one", ENOMEM);
@@ -24103,8 +24173,8 @@ class pcap_writer {
     written_ -= gone;
     lost_ += gone;
     if (!regular_ || whole.size == done) return;
-    const ::off_t end = ::lseek(file_.get(), 0, SEEK_CUR);
-    if (end >= 0 && ::ftruncate(file_.get(), end - static_cast<::off_t>(done - whole.size)) != 0) return;
+    const std::int64_t end = detail::position_in(file_.get());
+    if (end >= 0 && !detail::cut_file(file_.get(), end - static_cast<std::int64_t>(done - whole.size))) return;
   }
   void fail(const char* step, int number) noexcept {
     failed_ = true;

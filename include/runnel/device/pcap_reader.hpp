@@ -25,17 +25,17 @@
 #include <runnel/base/result.hpp>
 #include <runnel/base/time.hpp>
 #include <runnel/device/device.hpp>
+#include <runnel/device/large_file.hpp>
 #include <runnel/device/pcap_parser.hpp>
 #include <runnel/device/posix.hpp>
 #include <runnel/packet/pool.hpp>
 
 #if defined(__unix__) || defined(__APPLE__)
 
-#include <errno.h>     // errno, EINTR, EAGAIN
-#include <fcntl.h>     // open
-#include <poll.h>      // poll
-#include <sys/stat.h>  // fstat
-#include <unistd.h>    // lseek, read
+#include <errno.h>   // errno, EINTR, EAGAIN
+#include <fcntl.h>   // posix_fadvise
+#include <poll.h>    // poll
+#include <unistd.h>  // read
 
 namespace runnel {
 
@@ -65,9 +65,7 @@ class pcap_reader {
   [[nodiscard]] static result<pcap_reader, error> open(const char* path, pool& memory,
                                                        pcap_reader_options options = {}) noexcept {
     if (detail::is_dash(path)) return start({0, false}, "standard input", memory, options);
-    int fd = -1;
-    do fd = ::open(path, O_RDONLY | O_CLOEXEC);
-    while (fd < 0 && errno == EINTR);
+    const int fd = detail::open_large_file(path, O_RDONLY);
     if (fd < 0) {
       const int number = errno;
       return error("pcap", "open", detail::short_name(path).c_str(), ::strerror(number),
@@ -178,12 +176,12 @@ class pcap_reader {
   static result<pcap_reader, error> start(detail::file_handle&& file, const char* path, pool& memory,
                                           pcap_reader_options options) noexcept {
     const detail::short_name name(path);
-    struct ::stat about{};
-    if (::fstat(file.get(), &about) != 0) {
+    detail::file_status about;
+    if (!detail::look_at(file.get(), about)) {
       const int number = errno;
       return error("pcap", "look at", name.c_str(), ::strerror(number), "", number);
     }
-    if (S_ISDIR(about.st_mode))
+    if (about.directory)
       return error("pcap", "open", name.c_str(), "it is a directory", "give the path of a capture", EISDIR);
     const std::uint8_t lender = memory.add_lender();
     if (lender == 0)
@@ -194,8 +192,8 @@ class pcap_reader {
     pcap_reader reader(static_cast<detail::file_handle&&>(file), path, memory, options, lender);
     if (reader.storage_.data() == nullptr)
       return error("pcap", "open", name.c_str(), "no memory for a block", "choose a smaller one", ENOMEM);
-    reader.regular_ = S_ISREG(about.st_mode);
-    if (reader.regular_) reader.size_ = static_cast<std::uint64_t>(about.st_size);
+    reader.regular_ = about.regular;
+    reader.size_ = about.size;
 #if defined(__linux__)
     if (reader.regular_) (void)::posix_fadvise(reader.file_.get(), 0, 0, POSIX_FADV_SEQUENTIAL);
 #endif
@@ -253,7 +251,7 @@ class pcap_reader {
   // Where a record ends nothing else tells that there were more. A capture that is adopted may begin in the middle of
   // its file.
   [[nodiscard]] bool is_shorter_than_it_was() const noexcept {
-    const ::off_t at = regular_ ? ::lseek(file_.get(), 0, SEEK_CUR) : -1;
+    const std::int64_t at = regular_ ? detail::position_in(file_.get()) : -1;
     return at >= 0 && static_cast<std::uint64_t>(at) < size_;
   }
   // Makes sure that the record which begins at begin_ fits behind it, and that a read of some size does.

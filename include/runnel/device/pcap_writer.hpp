@@ -19,6 +19,7 @@
 #include <runnel/base/result.hpp>
 #include <runnel/base/time.hpp>
 #include <runnel/device/device.hpp>
+#include <runnel/device/large_file.hpp>
 #include <runnel/device/partial_checksum.hpp>
 #include <runnel/device/pcap_record.hpp>
 #include <runnel/device/posix.hpp>
@@ -26,11 +27,10 @@
 
 #if defined(__unix__) || defined(__APPLE__)
 
-#include <errno.h>     // errno, EINTR, EAGAIN, ENOENT
-#include <fcntl.h>     // open
-#include <poll.h>      // poll
-#include <sys/stat.h>  // fstat
-#include <unistd.h>    // write, ftruncate, lseek
+#include <errno.h>   // errno, EINTR, EAGAIN, ENOENT
+#include <fcntl.h>   // O_CREAT
+#include <poll.h>    // poll
+#include <unistd.h>  // write
 
 namespace runnel {
 
@@ -45,9 +45,7 @@ class pcap_writer {
   /// the first flush.
   [[nodiscard]] static result<pcap_writer, error> open(const char* path, pcap_writer_options options = {}) noexcept {
     if (detail::is_dash(path)) return start({1, false}, "standard output", options);
-    int fd = -1;
-    do fd = ::open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    while (fd < 0 && errno == EINTR);
+    const int fd = detail::open_large_file(path, O_WRONLY | O_CREAT | O_TRUNC, 0666);
     if (fd < 0) {
       const int number = errno;
       const char* const advice = number == ENOENT && path[0] != '\0'
@@ -164,13 +162,13 @@ class pcap_writer {
                                           pcap_writer_options options) noexcept {
     pcap_writer writer(static_cast<detail::file_handle&&>(file), path, options);
     const char* name = writer.name_.c_str();
-    struct ::stat about{};
-    if (::fstat(writer.file_.get(), &about) != 0) {
+    detail::file_status about;
+    if (!detail::look_at(writer.file_.get(), about)) {
       const int number = errno;
       writer.closed_ = true;
       return error("pcap", "look at", name, ::strerror(number), "", number);
     }
-    writer.regular_ = S_ISREG(about.st_mode);
+    writer.regular_ = about.regular;
     if (writer.storage_.data() != nullptr) return writer;
     writer.closed_ = true;
     return error("pcap", "create", name, "no memory for a block", "choose a smaller one", ENOMEM);
@@ -222,8 +220,8 @@ class pcap_writer {
     written_ -= gone;
     lost_ += gone;
     if (!regular_ || whole.size == done) return;
-    const ::off_t end = ::lseek(file_.get(), 0, SEEK_CUR);
-    if (end >= 0 && ::ftruncate(file_.get(), end - static_cast<::off_t>(done - whole.size)) != 0) return;
+    const std::int64_t end = detail::position_in(file_.get());
+    if (end >= 0 && !detail::cut_file(file_.get(), end - static_cast<std::int64_t>(done - whole.size))) return;
   }
   void fail(const char* step, int number) noexcept {
     failed_ = true;
