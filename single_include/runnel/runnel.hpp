@@ -7891,8 +7891,8 @@ class af_packet {
 
   /// The pool of the descriptors that show what lies in the ring, and of the slots for what is kept.
   [[nodiscard]] pool& memory() noexcept { return memory_.get(); }
-  /// See `receiving_device`. No copy, and one system call in ten seconds. The timestamp of a frame is when the kernel
-  /// saw the packet, in nanoseconds since 1970.
+  /// See `receiving_device`. No copy, and one system call in ten seconds; where it finds nothing, one in 50 ms. The
+  /// timestamp of a frame is when the kernel saw the packet, in nanoseconds since 1970.
   template <class Take>
   [[nodiscard]] std::size_t receive(std::size_t room, instant now, Take&& take) noexcept {
     pool& memory = memory_.get();
@@ -29165,26 +29165,34 @@ class recent_load {
   /// Packets in that time that make it worth while: as many as a driver's poll gives (NAPI_POLL_WEIGHT).
   static constexpr std::int64_t least = 64;
 
-  /// A round found `n` packets, at least one.
+  /// How often it is looked at a clock that stands still. One that counts in 1 MHz does so for some looks; a
+  /// simulation's does while nobody sleeps, and would be looked at for ever.
+  static constexpr unsigned most_looks = 32;
+
+  /// A round found `n` packets, at least one. What waits in a queue between counts at each of them.
   constexpr void came(std::size_t n) noexcept { packets_ += n; }
   /// A round found none, and it is `now`: whether to look again instead of sleeping.
   [[nodiscard]] constexpr bool goes_on(instant now) noexcept {
-    if (packets_ != 0) {
+    // Within one tick of the clock nobody knows how fast they came.
+    if (packets_ != 0 && now != empty_since_) {
       const auto took = static_cast<std::uint64_t>((now - empty_since_).ns);
       heavy_ = packets_ >= took / static_cast<std::uint64_t>(longest.ns / least);
       packets_ = 0;
       empty_since_ = now;
     }
-    // A clock that stands still while nobody sleeps, as a simulation's does, would be looked at for ever.
-    if (now == asked_at_) heavy_ = false;
+    looks_ = now == asked_at_ ? looks_ + 1 : 0;
     asked_at_ = now;
-    return heavy_ && now - empty_since_ < longest;
+    // Without a sign, so that the time is over as well where the clock was set back.
+    const auto empty_for = static_cast<std::uint64_t>((now - empty_since_).ns);
+    if (looks_ >= most_looks || empty_for >= static_cast<std::uint64_t>(longest.ns)) heavy_ = false;
+    return heavy_;
   }
 
  private:
   std::uint64_t packets_ = 0;  // since then
   instant empty_since_{};
   instant asked_at_{};
+  unsigned looks_ = 0;  // at the same time as the one before, in a row
   bool heavy_ = false;
 };
 

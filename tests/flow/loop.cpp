@@ -466,13 +466,18 @@ namespace {
 // A clock that loops sleep by, on which each look at the time takes `step`. A sleep lasts until it is due, and is
 // noted.
 struct stepping_clock : sleeper {
-  explicit stepping_clock(duration a_step) : sleeper([](sleeper&) noexcept {}), step(a_step) {}
-  instant now() { return time = time + step; }
+  explicit stepping_clock(duration a_step, duration a_tick = nanoseconds(1))
+      : sleeper([](sleeper&) noexcept {}), step(a_step), tick(a_tick) {}
+  instant now() {
+    time = time + step;
+    return {time.ns - time.ns % tick.ns};
+  }
   void wait_until(instant due, const wait_entry*, std::size_t) {
     slept.add(static_cast<unsigned>((due - time).ns / 1000));
     if (due > time) time = due;
   }
   duration step;
+  duration tick;  // it shows whole ones only
   instant time{1'000'000'000};
   numbers slept;  // how long, in us
 };
@@ -498,10 +503,10 @@ struct periodic_source {
     return size;
   }
 };
-numbers sleeps_of(unsigned size, duration period, duration step = nanoseconds(100)) {
+numbers sleeps_of(unsigned size, duration period, duration step = nanoseconds(100), duration tick = nanoseconds(1)) {
   counted_pool memory{pool_config{.packets = 64, .bytes = 64, .headroom = 0, .bare = 0}};
   periodic_source in{&memory.get(), size, period, 10};
-  stepping_clock time{step};
+  stepping_clock time{step, tick};
   loop l{time, attach(in, discard)};
   l.run();
   return time.slept;
@@ -514,6 +519,41 @@ TEST_CASE("a loop stays awake while bursts of 64 come every 50 us or more often"
   CHECK(sleeps_of(64, microseconds(20)) == "19");
   CHECK(sleeps_of(64, microseconds(49)) == "48");
   CHECK(sleeps_of(1, nanoseconds(700)) == "0");
+  // By a clock that counts in 1 MHz or 24 MHz, as that of many a small board, looks come faster than it does.
+  CHECK(sleeps_of(64, microseconds(20), nanoseconds(40), microseconds(1)) == "19");
+  CHECK(sleeps_of(64, microseconds(20), nanoseconds(20), nanoseconds(42)) == "19");
+}
+
+TEST_CASE("a loop looks no more often than it may because its clock is coarse, or was set back") {
+  detail::recent_load load;
+  CHECK_FALSE(load.goes_on(instant{1'000'000}));
+  load.came(64);
+  CHECK_FALSE(load.goes_on(instant{1'000'000} + microseconds(60)));
+  load.came(64);
+  const instant busy = instant{1'000'000} + microseconds(80);
+  CHECK(load.goes_on(busy));
+  CHECK_FALSE(load.goes_on(busy - seconds(1)));
+  CHECK_FALSE(load.goes_on(busy - milliseconds(1)));
+  CHECK_FALSE(load.goes_on(busy + microseconds(1)));
+  load.came(64);
+  CHECK_FALSE(load.goes_on(busy - seconds(2)));
+  load.came(64);
+  CHECK(load.goes_on(busy - seconds(2) + microseconds(20)));
+
+  // What comes in the same tick as the packets before says nothing of how much comes.
+  detail::recent_load coarse;
+  for (std::int64_t ms = 0; ms < 3; ++ms)
+    for (int i = 0; i < 5; ++i) {
+      coarse.came(1);
+      CHECK_FALSE(coarse.goes_on(instant{} + milliseconds(ms)));
+    }
+  // Until it has moved on.
+  coarse.came(2000);
+  CHECK_FALSE(coarse.goes_on(instant{} + milliseconds(2)));
+  CHECK(coarse.goes_on(instant{} + milliseconds(3)));
+  int looks = 1;
+  while (coarse.goes_on(instant{} + milliseconds(3)) && looks < 1000) ++looks;
+  CHECK(looks < 100);
 }
 
 TEST_CASE("a loop sleeps at once when less comes, and after 50 us when what came that fast has ended") {

@@ -93,8 +93,8 @@ class af_packet {
 
   /// The pool of the descriptors that show what lies in the ring, and of the slots for what is kept.
   [[nodiscard]] pool& memory() noexcept { return memory_.get(); }
-  /// See `receiving_device`. No copy, and one system call in ten seconds. The timestamp of a frame is when the kernel
-  /// saw the packet, in nanoseconds since 1970.
+  /// See `receiving_device`. No copy, and one system call in ten seconds; where it finds nothing, one in 50 ms. The
+  /// timestamp of a frame is when the kernel saw the packet, in nanoseconds since 1970.
   template <class Take>
   [[nodiscard]] std::size_t receive(std::size_t room, instant now, Take&& take) noexcept {
     pool& memory = memory_.get();
