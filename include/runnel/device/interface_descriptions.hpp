@@ -61,11 +61,6 @@ class interface_descriptions {
   [[nodiscard]] std::uint16_t linktype_of(std::size_t i) const noexcept {
     return i < max_interfaces ? about_[i].linktype : no_linktype;
   }
-  /// Whether both say the same of interface `i`.
-  [[nodiscard]] bool same(std::size_t i, const interface_descriptions& other) const noexcept {
-    return linktype_of(i) == other.linktype_of(i) && same_text(name_of(i), other.name_of(i)) &&
-           same_text(description_of(i), other.description_of(i));
-  }
   /// Another number after each change, so that whoever looks on sees that there was one.
   [[nodiscard]] std::uint32_t changes() const noexcept { return changes_; }
 

@@ -57,8 +57,8 @@ struct capture_record {
 ///
 /// In a pcapng file every pair of link type and interface number gets an interface description, before its first
 /// packet; after `max_interfaces` of them a further interface is written as the first one of its link type. It says
-/// what `describe` and `describe_as` were told; where that changes, a further description follows. Timestamps before
-/// 1970 become 1970, in a classic capture those after 2106 become 2106.
+/// what `describe_as` was told; where that changes, a further description follows. Timestamps before 1970 become 1970,
+/// in a classic capture those after 2106 become 2106.
 class capture_block {
  public:
   /// How many pairs of link type and interface number a pcapng file can have.
@@ -91,18 +91,10 @@ class capture_block {
     headed_ = false;
   }
 
-  /// Says what the interface with the number `iif` is called, from its next packet on; the texts are copied. False when
-  /// there is no room for them, see `interface_descriptions`. A classic capture has no place for it.
-  bool describe(std::uint16_t iif, const char* name, const char* description = "") noexcept {
-    const interface_descriptions before = descriptions_;
-    const bool fits = descriptions_.set(iif, text_bytes(name), text_bytes(description));
-    replace_changed(before);
-    return fits;
-  }
-  /// Says the same of all interfaces as `others`, from now on whenever that changes, in place of what was said before.
-  /// It must outlive the block.
-  void describe_as(const interface_descriptions& others) noexcept {
-    others_ = &others;
+  /// Says of all interfaces what `descriptions` says, from their next packets on, also when that changes; a classic
+  /// capture has no place for it. `descriptions` must outlive the block.
+  void describe_as(const interface_descriptions& descriptions) noexcept {
+    descriptions_ = &descriptions;
     learn();
   }
 
@@ -119,7 +111,7 @@ class capture_block {
   /// Makes everything of a record but the packet's bytes, `captured(r)` of which go to where the result points, before
   /// `finish`. Null, and nothing changed but headers, when the block is too full or `accepts` says no.
   [[nodiscard]] std::byte* begin(const capture_record& r) noexcept {
-    if (others_ != nullptr && others_->changes() != learnt_) [[unlikely]]
+    if (descriptions_ != nullptr && descriptions_->changes() != learnt_) [[unlikely]]
       learn();
     if (memory_.size() - size_ < overhead + captured(r) || !accepts(r)) return nullptr;
     if (!started_) start();
@@ -228,25 +220,22 @@ class capture_block {
     std::size_t same_link = max_interfaces;
     for (std::size_t i = 0; i < interfaces_; ++i) {
       if (interface_[i].link != r.link) continue;
-      if (interface_[i].number == r.iif && !interface_[i].replaced) return i;
+      if (interface_[i].number == r.iif && !interface_[i].outdated) return i;
       if (same_link == max_interfaces && interfaces_ == max_interfaces) same_link = i;
     }
     return same_link;
   }
   std::size_t add_interface(const capture_record& r) noexcept {
-    const bytes name = text_bytes(descriptions_.name_of(r.iif));
-    const bytes about = text_bytes(descriptions_.description_of(r.iif));
-    const std::uint16_t linktype = descriptions_.linktype_of(r.iif);
-    const bool foreign = r.link == link_type::unknown && linktype != interface_descriptions::no_linktype &&
-                         link_from_linktype(linktype) == link_type::unknown;
-    const auto total = static_cast<std::uint32_t>(20 + option_size(name) + option_size(about) + 8 + 4);
+    const description said = description_of(r.iif);
+    const bool foreign = r.link == link_type::unknown && said.foreign_linktype != interface_descriptions::no_linktype;
+    const auto total = static_cast<std::uint32_t>(20 + option_size(said.name) + option_size(said.text) + 8 + 4);
     put32(pcapng::interface_description);
     put32(total);
-    put16(foreign ? linktype : linktype_of(r.link));
+    put16(foreign ? said.foreign_linktype : linktype_of(r.link));
     put16(0);
     put32(options_.snap_length);
-    put_option(pcapng::if_name, name);
-    put_option(pcapng::if_description, about);
+    put_option(pcapng::if_name, said.name);
+    put_option(pcapng::if_description, said.text);
     put16(pcapng::if_tsresol);
     put16(1);
     store_u8(memory_.data() + size_, options_.nanoseconds ? 9 : 6);
@@ -254,7 +243,7 @@ class capture_block {
     size_ += 4;
     put32(pcapng::option_end);
     put32(total);
-    interface_[interfaces_] = {r.iif, r.link, false};
+    interface_[interfaces_] = {r.iif, r.link, false, digest_of(said)};
     return interfaces_++;
   }
   static bytes text_bytes(const char* text) noexcept {
@@ -271,16 +260,36 @@ class capture_block {
     zero_bytes(to + value.size(), pcapng::padded(value.size()) - value.size());
     size_ += pcapng::padded(value.size());
   }
-  void learn() noexcept {
-    const interface_descriptions before = descriptions_;
-    descriptions_ = *others_;
-    learnt_ = others_->changes();
-    replace_changed(before);
+  // What is to be said of an interface. A link type only where the library has no name for it.
+  struct description {
+    bytes name;
+    bytes text;
+    std::uint16_t foreign_linktype = interface_descriptions::no_linktype;
+  };
+  [[nodiscard]] description description_of(std::uint16_t iif) const noexcept {
+    description d;
+    if (descriptions_ == nullptr) return d;
+    d.name = text_bytes(descriptions_->name_of(iif));
+    d.text = text_bytes(descriptions_->description_of(iif));
+    const std::uint16_t linktype = descriptions_->linktype_of(iif);
+    if (link_from_linktype(linktype) == link_type::unknown) d.foreign_linktype = linktype;
+    return d;
   }
-  // Packets to come of interfaces that are described otherwise now get a description of their own.
-  void replace_changed(const interface_descriptions& before) noexcept {
+  // FNV-1a: two descriptions that differ have two of these, but for one chance in 2^64.
+  [[nodiscard]] static std::uint64_t digest_of(const description& d) noexcept {
+    std::uint64_t h = 0xcbf2'9ce4'8422'2325;
+    const auto add = [&h](std::uint64_t v) { h = (h ^ v) * 0x100'0000'01b3; };
+    for (std::byte b : d.name) add(static_cast<std::uint64_t>(b));
+    add(256);  // no byte
+    for (std::byte b : d.text) add(static_cast<std::uint64_t>(b));
+    add(d.foreign_linktype);
+    return h;
+  }
+  // Packets to come of interfaces that are described otherwise now get another description.
+  void learn() noexcept {
+    learnt_ = descriptions_->changes();
     for (std::size_t i = 0; i < interfaces_; ++i)
-      if (!descriptions_.same(interface_[i].number, before)) interface_[i].replaced = true;
+      interface_[i].outdated = interface_[i].digest != digest_of(description_of(interface_[i].number));
     last_interface_ = max_interfaces;
   }
   [[nodiscard]] std::byte* begin_pcapng(const capture_record& r) noexcept {
@@ -321,7 +330,8 @@ class capture_block {
   struct described {
     std::uint16_t number;
     link_type link;
-    bool replaced;  // by a later one of the same number and link type
+    bool outdated;         // something else is said of that number now
+    std::uint64_t digest;  // of what it says
   };
   mutable_bytes memory_;
   pcap_writer_options options_;
@@ -332,8 +342,7 @@ class capture_block {
   std::size_t interfaces_ = 0;
   std::size_t last_interface_ = 0;
   described interface_[max_interfaces] = {};
-  interface_descriptions descriptions_;
-  const interface_descriptions* others_ = nullptr;  // what they are taken from, when that changes
+  const interface_descriptions* descriptions_ = nullptr;
   std::uint32_t learnt_ = 0;
 };
 

@@ -14,6 +14,7 @@
 
 #include <cstddef>  // byte, size_t
 #include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
+#include <new>      // placement new
 
 #include <runnel/base/error.hpp>
 #include <runnel/base/result.hpp>
@@ -120,11 +121,14 @@ class pcap_writer {
   /// the packets of a device. The texts are copied, and cut to 127 bytes. False when there is no room for them. A
   /// classic capture has no place for them.
   bool describe(std::uint16_t iif, const char* name, const char* description = "") noexcept {
-    return block_.describe(iif, name, description);
+    if (storage_.data() == nullptr) return false;  // moved from
+    const bool fits = descriptions_->set(iif, bytes_of(name), bytes_of(description));
+    block_.describe_as(*descriptions_);
+    return fits;
   }
   /// Says of all interfaces what `others` does, now and when that changes: `describe_as(in->descriptions())` for the
-  /// packets of a capture, which keep their interfaces' names and link types so. `others`, and so the reader, must
-  /// stay where it is until the last packet was given to the writer.
+  /// packets of a capture, which keep their interfaces' names and link types so. Not together with `describe`: what was
+  /// called last holds. `others`, and so the reader, must stay where it is until the writer was given the last packet.
   void describe_as(const interface_descriptions& others) noexcept { block_.describe_as(others); }
 
   /// Hands everything to the system now. False when that failed, now or before.
@@ -152,11 +156,21 @@ class pcap_writer {
   [[nodiscard]] std::uint64_t lost() const noexcept { return lost_; }
 
  private:
+  // In front of the block: what `describe` was told, which so stays where it is when the writer is moved.
+  static constexpr std::size_t front = (sizeof(interface_descriptions) + 63) / 64 * 64;
+
   pcap_writer(detail::file_handle&& file, const char* name, pcap_writer_options options) noexcept
       : file_(static_cast<detail::file_handle&&>(file)),
         name_(name),
-        storage_(capture_block::bytes_needed(options)),
-        block_({storage_.data(), storage_.size()}, options) {}
+        storage_(front + capture_block::bytes_needed(options)),
+        block_(
+            storage_.data() == nullptr ? mutable_bytes{} : mutable_bytes{storage_.data(), storage_.size()}.from(front),
+            options) {
+    if (storage_.data() != nullptr) descriptions_ = new (storage_.data()) interface_descriptions;
+  }
+  static bytes bytes_of(const char* text) noexcept {
+    return {reinterpret_cast<const std::byte*>(text), __builtin_strlen(text)};
+  }
 
   static result<pcap_writer, error> start(detail::file_handle&& file, const char* path,
                                           pcap_writer_options options) noexcept {
@@ -231,7 +245,8 @@ class pcap_writer {
 
   detail::file_handle file_;
   detail::short_name name_;
-  detail::mapping storage_;  // null in a writer that was moved from
+  detail::mapping storage_;  // the descriptions and the block; null in a writer that was moved from
+  interface_descriptions* descriptions_ = nullptr;
   capture_block block_;
   bool regular_ = false;
   bool closed_ = false;
