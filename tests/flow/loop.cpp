@@ -538,7 +538,9 @@ TEST_CASE("a loop looks no more often than it may because its clock is coarse, o
   load.came(64);
   CHECK_FALSE(load.goes_on(busy - seconds(2)));
   load.came(64);
-  CHECK(load.goes_on(busy - seconds(2) + microseconds(20)));
+  CHECK_FALSE(load.goes_on(busy - seconds(2) + microseconds(20)));  // the last one was in vain
+  load.came(64);
+  CHECK(load.goes_on(busy - seconds(2) + microseconds(40)));
 
   // What comes in the same tick as the packets before says nothing of how much comes.
   detail::recent_load coarse;
@@ -554,6 +556,33 @@ TEST_CASE("a loop looks no more often than it may because its clock is coarse, o
   int looks = 1;
   while (coarse.goes_on(instant{} + milliseconds(3)) && looks < 1000) ++looks;
   CHECK(looks < 100);
+}
+
+TEST_CASE("a loop soon gives up looking on where nothing comes before it sleeps, and takes it up again where it does") {
+  detail::recent_load load;
+  instant now{1'000'000'000};
+  unsigned looks = 0;
+  const auto burst = [&](bool comes_while_it_looks) {
+    now = now + microseconds(10);
+    load.came(64);
+    while (load.goes_on(now)) {
+      ++looks;
+      if (comes_while_it_looks) break;
+      now = now + microseconds(1);
+    }
+  };
+  // As with a sender on the same processor.
+  for (int i = 0; i < 1000; ++i) burst(false);
+  CHECK(looks > 0);
+  CHECK(looks <= 50u * 12);
+  looks = 0;
+  for (int i = 0; i < 1000; ++i) burst(true);
+  CHECK(looks > 700);
+  // Once in vain costs one, and the time in vain makes the next one look slow.
+  looks = 0;
+  burst(false);
+  for (int i = 0; i < 3; ++i) burst(true);
+  CHECK(looks == 51);
 }
 
 TEST_CASE("a loop sleeps at once when less comes, and after 50 us when what came that fast has ended") {
