@@ -457,7 +457,7 @@ TEST_CASE("a copied capture says of its interfaces what the first one did, also 
                                           "radio0||127", "lan|to the office|1", "radio0||127",
                                           "wan||1",      "lan|to the office|1", "||1"};
   CHECK(interfaces_in(from.path()) == expected);
-  for (std::size_t burst : {1, 2, 64}) {
+  for (std::size_t burst : {1u, 2u, 64u}) {
     copy_capture(from.path(), to.path(), burst);
     CHECK(interfaces_in(to.path()) == expected);
   }
