@@ -83,7 +83,7 @@ TEST_CASE("what is for another host, or is no such message, goes to one worker o
             .find("passed") != std::string::npos);
   CHECK(t.threads[receiver].missed() == 0);
   unsigned arrived = 0;
-  for (const unsigned i : {asker, another}) arrived += t.threads[i].empty() ? 0 : 1;
+  for (const unsigned i : {asker, another}) arrived += t.threads[i].empty() ? 0u : 1u;
   CHECK(arrived == 0);
 }
 
