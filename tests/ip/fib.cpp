@@ -354,23 +354,58 @@ TEST_CASE("DIR-16-16: a /32 with very many routes, with memory for their lines a
 }
 
 // What lookups say is the same with the links and without them, only slower: so this looks at the lines themselves.
+struct trie_of_two {
+  std::vector<detail::trie_node> room{64};
+  detail::trie_store<ipv6_address> store{whole(room)};
+  detail::trie_node* first = nullptr;   // for bits 32 to 39
+  detail::trie_node* second = nullptr;  // for the highest of them, and bits 40 to 47
+
+  trie_of_two() {
+    REQUIRE(store.make_room(2, 1, nullptr, 0));
+    first = &store.at(store.make(no_next_hop));
+    second = &store.add_child(*first, 255);
+  }
+  detail::trie_node& add(unsigned slot) {
+    REQUIRE(store.make_room(1, 1, second, 2));
+    return store.add_child(*second, slot);
+  }
+  template <class T>
+  static mutable_bytes whole(std::vector<T>& v) {
+    return {static_cast<std::byte*>(static_cast<void*>(v.data())), v.size() * sizeof(T)};
+  }
+};
 TEST_CASE("DIR-16-16: lines that are written anew and anew keep their links to nodes, that of the last range too") {
-  const auto whole = [](auto& v) {
-    return mutable_bytes{static_cast<std::byte*>(static_cast<void*>(v.data())), v.size() * sizeof v[0]};
-  };
-  std::vector<detail::trie_node> room(64);
+  trie_of_two trie;
+  const detail::trie_node& third = trie.add(255);
   std::vector<detail::range_line> room_for_lines(8192);
-  detail::trie_store<ipv6_address> store(whole(room));
-  REQUIRE(store.make_room(3, 2, nullptr, 0));
-  const detail::trie_node& first = store.at(store.make(no_next_hop));
-  detail::trie_node& second = store.add_child(store.at(0), 255);
-  const detail::trie_node& third = store.add_child(second, 255);
-  detail::range_lines lines(whole(room_for_lines));
+  detail::range_lines lines(trie.whole(room_for_lines));
   std::uint32_t e = lines.entry_for(no_next_hop);
-  for (int i = 0; i < 40'000; ++i) lines.write(e, store, first, 0xff00, 0x1'0000);
+  for (int i = 0; i < 40'000; ++i) lines.write(e, trie.store, *trie.first, 0xff00, 0x1'0000);
   const std::uint32_t found = lines.line(detail::range_lines::line_for(e, 0xffff'0000)).result(0xffff);
   REQUIRE(found > detail::range_lines::ask);
-  CHECK(&store.at(lines.node_for(found)) == &third);
+  CHECK(&trie.store.at(lines.node_for(found)) == &third);
+}
+TEST_CASE("DIR-16-16: a line that has too few ranges, without memory for more, keeps no links") {
+  trie_of_two trie;
+  for (unsigned slot = 1; slot < 34; slot += 2) trie.add(slot);
+  std::vector<detail::range_line> room_for_lines(detail::range_lines::least_bytes / sizeof(detail::range_line));
+  detail::range_lines lines(trie.whole(room_for_lines));
+  std::uint32_t crowded = lines.entry_for(no_next_hop), other = crowded;
+  for (int i = 0; i < 5'000; ++i) lines.write(crowded, trie.store, *trie.first, 0xff00, 0x1'0000);
+  const auto says = [&](std::uint32_t e, std::uint32_t x) {
+    return lines.line(detail::range_lines::line_for(e, x << 16)).result(x);
+  };
+  CHECK(says(crowded, 0xff01) == detail::range_lines::ask);
+  CHECK(says(crowded, 0) == detail::range_lines::ask);
+  trie_of_two few;
+  const detail::trie_node& third = few.add(1);
+  lines.write(other, few.store, *few.first, 0xff00, 0x1'0000);
+  REQUIRE(says(other, 0xff01) > detail::range_lines::ask);
+  CHECK(&few.store.at(lines.node_for(says(other, 0xff01))) == &third);
+  // Where there are fewer ranges again, it does not ask for all of them.
+  lines.write(crowded, few.store, *few.first, 0xff00, 0x1'0000);
+  CHECK(says(crowded, 0xff01) > detail::range_lines::ask);
+  CHECK(says(crowded, 0) == no_next_hop);
 }
 
 template <class F>
