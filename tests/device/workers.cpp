@@ -13,13 +13,17 @@
 #include <set>
 #include <string>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include <flow/flow_of.hpp>
 #include <flow/test_device.hpp>
+#include <ip/cut.hpp>
 
 #include <runnel/base/text.hpp>
 #include <runnel/device/null.hpp>
 #include <runnel/device/pcap.hpp>
+#include <runnel/ip.hpp>
 
 using namespace runnel;
 using namespace runnel::test;
@@ -32,6 +36,32 @@ std::string example_capture() {
 }
 
 constexpr pool_config small{.packets = 1024, .bytes = 1600, .headroom = 64, .bare = 256};
+
+// Hands out frames.
+class replay {
+ public:
+  explicit replay(pool& memory) : memory_(&memory) {}
+  void add(octets frame) { frames_.push_back(std::move(frame)); }
+  pool& memory() { return *memory_; }
+  bool done() const { return next_ == frames_.size(); }
+  template <class Take>
+  std::size_t receive(std::size_t room, instant, Take&& take) {
+    std::size_t n = 0;
+    for (; n < room && !done(); ++n) {
+      frame f = memory_->allocate_frame();
+      if (f.slot == no_slot) break;
+      const octets& content = frames_[next_++];
+      copy_bytes(f.put(content.size()), content.data(), content.size());
+      take(f);
+    }
+    return n;
+  }
+
+ private:
+  pool* memory_;
+  std::vector<octets> frames_;
+  std::size_t next_ = 0;
+};
 
 // Lets one of `n` packets pass, the one whose turn it is.
 auto every(unsigned n, unsigned which) {
@@ -161,6 +191,44 @@ TEST_CASE("the flows of the example capture meet, each on one worker, and every 
   CHECK(together == alone);         // nothing is missing, nothing twice
   CHECK(flows == together.size());  // and no flow is in two places
   CHECK(handed_over > total / n);
+}
+
+TEST_CASE("what came in pieces reaches the worker of its flow whole, up to the last of it that was received") {
+  constexpr unsigned n = 3;
+  constexpr std::uint16_t datagrams = 200;
+  unsigned missing = 0;
+  for (int round = 0; round < 20; ++round) {
+    workers crew{{.count = n, .pin = false, .memory = {.packets = 2048, .bytes = 512, .headroom = 64, .bare = 256}}};
+    struct alignas(128) part {
+      unsigned here = 0, elsewhere = 0;
+    } parts[n];
+    // Only one of them receives.
+    const auto ended = crew.run([&](worker& self) {
+      part& mine = parts[self.index()];
+      static_fragment_table<fragment_config{.fragments = 256, .datagrams = 64}> fragments{self.index() + 1u};
+      fragments->copies_to(self.memory());
+      auto path = parse() | steer(self.rings()) | defragment(fragments) | steer(self.rings()) |
+                  [&](packet& p, udp) { ++(p.flow_hash() % n == self.index() ? mine.here : mine.elsewhere); } | discard;
+      if (self.index() != 0) return self.run(attach(self.rings(), path));
+      replay wire{self.memory()};
+      for (std::uint16_t i = 0; i < datagrams; ++i) {
+        const octets whole = frame_of(
+            292, link_header,
+            ipv4_header{.source = {10, 0, 0, static_cast<std::uint8_t>(i)}, .destination = {192, 0, 2, 1}, .id = i},
+            udp_header{.source_port = i, .destination_port = 53});
+        for (const octets& piece : cut(whole, {80, 160})) wire.add(piece);
+      }
+      self.run(attach(wire, path), attach(self.rings(), path));
+    });
+    REQUIRE(ended);
+    unsigned here = 0;
+    for (const part& p : parts) {
+      here += p.here;
+      CHECK(p.elsewhere == 0);
+    }
+    missing += datagrams - here;
+  }
+  CHECK(missing == 0);
 }
 
 TEST_CASE("stop ends all workers, asleep or under load, whenever and from wherever it comes") {

@@ -211,6 +211,31 @@ TEST_CASE("a thread's end is done when all others have finished and it is empty"
   CHECK(threads[0].done());
 }
 
+TEST_CASE("nobody is done while another may still go on with what it was handed") {
+  counted_pool memory;
+  crew threads{3};
+  threads[1].drain();
+  threads[2].drain();
+  packet p = memory->allocate();
+  REQUIRE(threads[0].push(1, &p, 1) == 1);
+  threads[0].drain();
+  CHECK_FALSE(threads[0].done());
+  CHECK_FALSE(threads[2].done());
+  packet in_hand;
+  REQUIRE(threads[1].pull(&in_hand, 1, {}) == 1);
+  CHECK_FALSE(threads[0].done());
+  CHECK_FALSE(threads[2].done());
+  REQUIRE(threads[1].push(2, &in_hand, 1) == 1);
+  CHECK_FALSE(threads[1].done());
+  CHECK_FALSE(threads[0].done());
+  REQUIRE(threads[2].pull(&in_hand, 1, {}) == 1);
+  CHECK_FALSE(threads[1].done());
+  in_hand.reset();
+  CHECK(threads[2].done());
+  CHECK(threads[1].done());
+  CHECK(threads[0].done());
+}
+
 TEST_CASE("every thread's ring has its turn") {
   counted_pool memory;
   crew threads{3, 16};

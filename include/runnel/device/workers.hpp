@@ -265,8 +265,9 @@ void worker::run(Attachments... attachments) noexcept {
   detail::worker_loop<Attachments...> work{clock_, crew_->stop_, std::move(attachments)...};
   work.run();
   // Its own sources are done: from here on it has only what others hand over.
-  rings_->finish();
+  rings_->drain();
   work.run();
+  rings_->finish();
 }
 
 // On the worker's own thread: pins it, and makes its pool there.

@@ -127,12 +127,17 @@ class alignas(detail::ring_line) handoff {
   /// outlive the rings. Without this, packets cross as they are; those that are shared or lent are copied in their
   /// pool.
   void copies_to(pool& memory) noexcept { memory_ = &memory; }
-  /// Says that this thread will hand over nothing more. From then on it is `done()` when all others have said so too
-  /// and the rings to it are empty; before, whenever they are empty, so that it does not keep a loop alive by itself.
+  /// Says that this thread has no other source any more: it only goes on with what the others hand over, and may hand
+  /// that over in its turn, as where `steer` stands before and behind `defragment`. From then on it is `done()` when
+  /// the others have said so too, or have finished, and nothing is on its way between them any more; before, whenever
+  /// the rings to it are empty, so that it does not keep a loop alive by itself.
+  void drain() noexcept { drains_ = true; }
+  /// Says that this thread will hand over nothing more, whatever comes to it; the others do not wait for it then. It is
+  /// `done()` as one that drains.
   void finish() noexcept {
-    finished_ = true;
-    for (unsigned to = 0; to < count_; ++to)
-      if (to != index_) ring(index_, to).close();
+    drains_ = true;
+    __atomic_store_n(&turn_, finished, __ATOMIC_RELEASE);
+    wake_others();
   }
 
   /// Gives packets to another thread: as `packet_ring::push`.
@@ -164,6 +169,10 @@ class alignas(detail::ring_line) handoff {
 
   /// What a source has. The rings have their turns, so that none is starved. @{
   std::size_t pull(packet* packets, std::size_t n, instant now) noexcept {
+    if (drains_ && rests() && turn_ != finished) {
+      if (empty()) return 0;
+      __atomic_store_n(&turn_, turn_ + 1, __ATOMIC_RELEASE);
+    }
     std::size_t got = 0;
     unsigned from = first_ = first_ + 1 < count_ ? first_ + 1 : 0;
     for (unsigned i = 0; i < count_ && got < n; ++i) {
@@ -177,31 +186,70 @@ class alignas(detail::ring_line) handoff {
       if (from != index_ && !ring(from, index_).empty()) return false;
     return true;
   }
-  [[nodiscard]] bool done() const noexcept {
-    if (!finished_) return empty();
-    for (unsigned from = 0; from < count_; ++from)
-      if (from != index_ && !ring(from, index_).done()) return false;
-    return true;
+  [[nodiscard]] bool done() noexcept {
+    if (!empty()) return false;
+    if (!drains_) return true;
+    if (!rests()) rest();
+    return is_quiet();
   }
   [[nodiscard]] bool wakes(const sleeper& who) const noexcept { return &who == who_; }
   /// @}
 
  private:
   friend class handoff_mesh;
-  handoff(packet_ring<>* rings, unsigned index, unsigned count, const sleeper& who) noexcept
-      : rings_(rings), who_(&who), index_(index), count_(count) {}
+  static constexpr std::uint32_t finished = 0xffff'ffff;
+  handoff(packet_ring<>* rings, handoff* ends, unsigned index, unsigned count, sleeper& who) noexcept
+      : rings_(rings), ends_(ends), who_(&who), index_(index), count_(count) {}
   [[nodiscard]] packet_ring<>& ring(unsigned from, unsigned to) const noexcept {
     return rings_[std::size_t{from} * count_ + to];
   }
+  [[nodiscard]] bool rests() const noexcept { return (turn_ & 1u) != 0; }
+  // Who rests last tells the others, who may be done now. Of two that begin to at once, one sees that the other does.
+  void rest() noexcept {
+    __atomic_store_n(&turn_, turn_ + 1, __ATOMIC_RELEASE);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    if (turns() != 0) wake_others();
+  }
+  void wake_others() noexcept {
+    for (unsigned to = 0; to < count_; ++to)
+      if (to != index_) ends_[to].who_->wake_up();
+  }
+  [[nodiscard]] std::uint32_t turn_of(unsigned i) const noexcept {
+    return __atomic_load_n(&ends_[i].turn_, __ATOMIC_ACQUIRE);
+  }
+  // The sum of all turns; 0 when somebody does not rest. It never becomes less.
+  [[nodiscard]] std::uint64_t turns() const noexcept {
+    std::uint64_t sum = 0;
+    for (unsigned i = 0; i < count_; ++i) {
+      const std::uint32_t t = turn_of(i);
+      if ((t & 1u) == 0) return 0;
+      sum += t;
+    }
+    return sum;
+  }
+  // Whether all rest, and nothing is on its way to one who would go on with it. Who takes something out of a ring has
+  // his turn before that is seen: if nobody had one while the rings were looked at, all were empty at the same time.
+  [[nodiscard]] bool is_quiet() const noexcept {
+    const std::uint64_t before = turns();
+    if (before == 0) return false;
+    for (unsigned to = 0; to < count_; ++to) {
+      if (to != index_ && turn_of(to) == finished) continue;
+      for (unsigned from = 0; from < count_; ++from)
+        if (from != to && !ring(from, to).empty()) return false;
+    }
+    return turns() == before;
+  }
 
   packet_ring<>* rings_;
-  const sleeper* who_;
+  handoff* ends_;  // of all threads
+  sleeper* who_;
   pool* memory_ = nullptr;
   std::uint64_t missed_ = 0;
   unsigned index_;
   unsigned count_;
-  unsigned first_ = 0;  // whose turn it was last
-  bool finished_ = false;
+  unsigned first_ = 0;      // whose ring was the first one last
+  std::uint32_t turn_ = 0;  // odd while it rests: nothing is left but the rings, and those to it were empty
+  bool drains_ = false;
 };
 
 /// The rings between several threads, in memory that the user gives. It must outlive the threads' loops; their clocks,
@@ -237,7 +285,7 @@ class handoff_mesh {
             packet_ring<>{*clocks[to], mutable_bytes{slots, size}};
         slots += size;
       }
-      ::new (static_cast<void*>(&ends_[from])) handoff{rings_, from, count, *clocks[from]};
+      ::new (static_cast<void*>(&ends_[from])) handoff{rings_, ends_, from, count, *clocks[from]};
     }
   }
   handoff_mesh(const handoff_mesh&) = delete;
