@@ -65,7 +65,7 @@ class live_view {
   explicit live_view(router& r) : octets_(r.connections.capacity()) {}
 
   // Whether there is a terminal to draw on.
-  [[nodiscard]] bool is_seen() const { return terminal_.is_there(); }
+  [[nodiscard]] bool is_seen() const { return standard(1).is_terminal(); }
 
   // One screen. Rates are what has changed since the last one: to be called once a second. Looks at all connections, as
   // who talks most is not counted anywhere: some milliseconds for 100'000.
@@ -107,8 +107,8 @@ class live_view {
   template <class Print>
   void on_terminal(Print print_to) {
     char buffer[4096];
-    const auto write = [](void* to, const char* s, std::size_t n) { static_cast<terminal*>(to)->write(s, n); };
-    runnel::text_writer screen{buffer, sizeof buffer, write, &terminal_};
+    const auto write = [](void*, const char* s, std::size_t n) { standard(1).take(s, n); };
+    runnel::text_writer screen{buffer, sizeof buffer, write, nullptr};
     print_to(screen);
     screen.flush();
   }
@@ -148,7 +148,6 @@ class live_view {
     }
   }
 
-  terminal terminal_;
   std::vector<std::uint64_t> octets_;  // of each connection, a second ago
   std::vector<rates> rates_;
   std::uint64_t inserted_ = 0;

@@ -2,14 +2,22 @@
 // The configuration of examples/gateway, what is wrong with it and where, and its reload, at literal times.
 #include <doctest/doctest.h>
 
+#include <atomic>
+#include <chrono>
+#include <cstdlib>  // posix_openpt
 #include <string>
+#include <thread>
 #include <vector>
+
+#include <fcntl.h>
+#include <unistd.h>
 
 #include <flow/test_device.hpp>
 
 #include "../../examples/gateway/configuration.hpp"
 #include "../../examples/gateway/router.hpp"
 #include "../../examples/gateway/state.hpp"
+#include "../../examples/gateway/tell.hpp"
 
 using namespace runnel;
 
@@ -579,4 +587,34 @@ TEST_CASE("gateway: what the fast path knows is forgotten by a reload that chang
   CHECK(hits(true) == 3);
   CHECK(hits(true) == 4);
   CHECK(r.flows.statistics().stale == 1);
+}
+
+TEST_CASE(
+    "gateway: a terminal or a pipe that nobody reads holds up nobody who tells it something, however long it is") {
+  for (const bool terminal : {true, false}) {
+    int ends[2] = {-1, -1};
+    if (terminal) {
+      ends[0] = ::posix_openpt(O_RDWR | O_NOCTTY);
+      if (ends[0] < 0 || ::grantpt(ends[0]) != 0 || ::unlockpt(ends[0]) != 0) continue;  // none here
+      ends[1] = ::open(::ptsname(ends[0]), O_RDWR | O_NOCTTY);
+    } else {
+      REQUIRE(::pipe(ends) == 0);
+    }
+    REQUIRE(ends[1] >= 0);
+    std::atomic<int> lines{0};
+    std::thread teller([&] {
+      const gateway::listener nobody(ends[1]);
+      for (; lines < 4000; ++lines) {
+        const std::string line(static_cast<std::size_t>(40 + lines % 7 * 800), 'x');
+        nobody.take(line.data(), line.size());
+      }
+    });
+    for (int i = 0; i < 500 && lines < 4000; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    CHECK(lines == 4000);
+    CHECK((::fcntl(ends[1], F_GETFL) & O_NONBLOCK) == 0);  // who shares it finds it as it was
+    char some[4096];
+    while (lines < 4000 && ::read(ends[0], some, sizeof some) > 0) {}
+    teller.join();
+    for (const int fd : ends) ::close(fd);
+  }
 }
