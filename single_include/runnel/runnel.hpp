@@ -50435,12 +50435,14 @@ struct translated {
       c.bits() &= static_cast<std::uint16_t>(~unsigned{connection::has_mapping});
     }
   }
-  // Whether its destination was a mapping, before an import or in a table that is gone; says so once.
+  // Whether its destination was a mapping, before an import or in a table that is gone. The second one says so once. @{
+  static bool had_mapping(const connection& c) noexcept { return (c.tcp_state_ & connection::had_mapping) != 0; }
   static bool take_had_mapping(connection& c) noexcept {
-    const bool had = (c.tcp_state_ & connection::had_mapping) != 0;
+    const bool had = had_mapping(c);
     c.tcp_state_ &= static_cast<std::uint8_t>(~unsigned{connection::had_mapping});
     return had;
   }
+  // @}
   static void expect(connection_table& t, const connection& master, const connection_tuple& to,
                      const connection_tuple& reply, duration d, instant now) noexcept {
     t.expect_ticks({.tuple = to, .translated = true, .only = true, .reply = reply}, master, ticks_in(d),
@@ -50540,14 +50542,15 @@ class nat_table {
   [[nodiscard]] std::uint32_t subscribers() const noexcept { return mappings_.subscribers(); }
 
   /// Ends the connections whose source became `a` (IPv4: `mapped`), or that came to a mapping there: when an interface
-  /// loses the address that `masquerade` used. Says how many. O(connections).
+  /// loses the address that `masquerade` used; after an import before or after `restore`. Says how many.
+  /// O(connections).
   std::uint32_t forget(const ipv6_address& a) noexcept {
     using detail::translated;
     std::uint32_t n = 0;
     connections_.for_each([&](connection& c) {
       const bool from = c.has_status(connection_status::src_nat) && endpoint(connections_.reply(c), false).address == a,
-                 to = (translated::bits(c) & translated::maps_destination) != 0 &&
-                      endpoint(connections_.original(c), false).address == a;
+                 by_mapping = (translated::bits(c) & translated::maps_destination) != 0 || translated::had_mapping(c),
+                 to = by_mapping && endpoint(connections_.original(c), false).address == a;
       if (!from && !to) return;
       connections_.erase(c);
       ++n;

@@ -313,6 +313,13 @@ TEST_CASE("a mapping that only others use, from outside, comes back after export
     });
     CHECK(after.nat->mappings() == 1);
   }
+  SUBCASE("unless its address is gone by then, whatever is asked for first") {
+    REQUIRE(import_connections(*after.table, {state.data(), used}, after.now).has_value());
+    CHECK(after.nat->forget(mapped(box)) == 1);
+    CHECK(after.table->size() == 0);
+    CHECK(after.nat->restore(after.now) == 0);
+    CHECK(after.nat->mappings() == 0);
+  }
   SUBCASE("also after two restarts of which the first had no mappings") {
     nat_rig between;
     REQUIRE(import_connections(*between.table, {state.data(), used}, between.now).has_value());

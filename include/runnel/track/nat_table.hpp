@@ -96,14 +96,15 @@ class nat_table {
   [[nodiscard]] std::uint32_t subscribers() const noexcept { return mappings_.subscribers(); }
 
   /// Ends the connections whose source became `a` (IPv4: `mapped`), or that came to a mapping there: when an interface
-  /// loses the address that `masquerade` used. Says how many. O(connections).
+  /// loses the address that `masquerade` used; after an import before or after `restore`. Says how many.
+  /// O(connections).
   std::uint32_t forget(const ipv6_address& a) noexcept {
     using detail::translated;
     std::uint32_t n = 0;
     connections_.for_each([&](connection& c) {
       const bool from = c.has_status(connection_status::src_nat) && endpoint(connections_.reply(c), false).address == a,
-                 to = (translated::bits(c) & translated::maps_destination) != 0 &&
-                      endpoint(connections_.original(c), false).address == a;
+                 by_mapping = (translated::bits(c) & translated::maps_destination) != 0 || translated::had_mapping(c),
+                 to = by_mapping && endpoint(connections_.original(c), false).address == a;
       if (!from && !to) return;
       connections_.erase(c);
       ++n;

@@ -49,12 +49,14 @@ struct translated {
       c.bits() &= static_cast<std::uint16_t>(~unsigned{connection::has_mapping});
     }
   }
-  // Whether its destination was a mapping, before an import or in a table that is gone; says so once.
+  // Whether its destination was a mapping, before an import or in a table that is gone. The second one says so once. @{
+  static bool had_mapping(const connection& c) noexcept { return (c.tcp_state_ & connection::had_mapping) != 0; }
   static bool take_had_mapping(connection& c) noexcept {
-    const bool had = (c.tcp_state_ & connection::had_mapping) != 0;
+    const bool had = had_mapping(c);
     c.tcp_state_ &= static_cast<std::uint8_t>(~unsigned{connection::had_mapping});
     return had;
   }
+  // @}
   static void expect(connection_table& t, const connection& master, const connection_tuple& to,
                      const connection_tuple& reply, duration d, instant now) noexcept {
     t.expect_ticks({.tuple = to, .translated = true, .only = true, .reply = reply}, master, ticks_in(d),
