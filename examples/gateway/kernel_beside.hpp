@@ -5,6 +5,7 @@
 
 #include <runnel/runnel.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <fstream>
 #include <memory>
@@ -42,6 +43,12 @@ inline bool kernel_forwards(bool four, const std::string& interface) {
   return is_set(four ? "ipv4/conf/" + interface + "/forwarding" : "ipv6/conf/all/forwarding");
 }
 
+// The name of an interface where dots separate: eth0.10 is eth0/10 there.
+inline std::string in_sysctl(std::string interface) {
+  std::replace(interface.begin(), interface.end(), '.', '/');
+  return interface;
+}
+
 // What an operator should know of a kernel that has an address on an interface from which the gateway gets copies:
 // with one of the gateway's it answers too, and refuses what it knows nothing of; when it forwards, packets are sent on
 // twice. Empty when it keeps out of it.
@@ -65,7 +72,7 @@ inline std::string kernel_beside(const router& r, std::vector<port>& ports) {
       return std::string("the kernel has the address ") + which.c_str() + " on " + on +
              (same ? ", as the gateway, and answers too" : "") +
              (forwards ? std::string(same ? "; it" : " and") + " forwards, so that packets are sent on twice" : "") +
-             (four ? ": ip addr flush dev " + on : ": sysctl net.ipv6.conf." + on + ".disable_ipv6=1") +
+             (four ? ": ip addr flush dev " + on : ": sysctl net.ipv6.conf." + in_sysctl(on) + ".disable_ipv6=1") +
              (!forwards ? ""
               : four    ? ", sysctl net.ipv4.ip_forward=0"
                         : ", sysctl net.ipv6.conf.all.forwarding=0");
@@ -81,7 +88,7 @@ inline std::string kernel_forwards_past(const router& r, std::vector<port>& port
     const std::string on = ports[i].device.name();
     if (!r.config.interfaces[i].device.starts_with("af_packet:") || !kernel_forwards(true, on)) continue;
     if (is_set("ipv4/conf/all/rp_filter") || is_set("ipv4/conf/" + on + "/rp_filter")) continue;
-    return "the kernel forwards what comes in by " + on + ", past all rules: sysctl net.ipv4.conf." + on +
+    return "the kernel forwards what comes in by " + on + ", past all rules: sysctl net.ipv4.conf." + in_sysctl(on) +
            ".forwarding=0";
   }
   return "";
