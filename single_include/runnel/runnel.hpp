@@ -38236,8 +38236,10 @@ class neighbour_table {
 // answers, and notices who else uses an address of this host. RFC 826, RFC 5227, RFC 1812 §3.3.2, RFC 4861 §7.
 // What routers say, and what they are asked, passes by: `hear_routers`.
 //
-// Several threads with a table each for one link: an answer comes to any of them, not to the one that has asked. Who
-// receives a message tells the others, and is the only one to answer it:
+// Several threads with a table each for one link, and an `ip_interface` of its own under it, since tables change
+// theirs: an answer comes to any of them, not to the one that has asked. Who receives a message tells the others, and
+// is the only one to answer it. Behind the rings stands `learn_neighbours`, before any `steer`; what is told there once
+// more by `answer_neighbours(neighbours, self.rings())` goes round without end:
 //
 //     auto in = parse() | answer_neighbours(neighbours, self.rings()) | steer(self.rings()) | shared(path);
 //     self.run(attach(nic, in), attach(self.rings(), parse() | learn_neighbours(neighbours) | shared(path)),
