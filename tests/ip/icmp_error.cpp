@@ -371,6 +371,18 @@ TEST_CASE("in place where there is room, moved where it is behind, copied where 
     t.memory->reclaim();
     CHECK(t.memory->available() == 8);
   }
+  SUBCASE("of a chain that is longer than a slot the first part is quoted") {
+    counted_pool small{pool_config{.packets = 4, .bytes = 512, .headroom = 16, .bare = 1}};
+    const octets longer = datagram4({}, udp_of(counting(900)));
+    packet p = packet_of(small, join({link4(), longer}), 480);
+    REQUIRE(t.answer(p, icmp::unreachable::port) == pass);
+    const octets error = octets_of(p);
+    CHECK(octets(error.begin() + 14 + 28, error.end()) == octets(longer.begin(), longer.begin() + (480 - 14)));
+    CHECK(plain_checksum(octets(error.begin() + 34, error.end())) == 0);
+    CHECK(knows_itself(p));
+    p.reset();
+    CHECK(small->available() == 4);
+  }
   SUBCASE("no slot for a copy") {
     counted_pool tight{pool_config{.packets = 1, .bytes = 256, .headroom = 64, .bare = 1}};
     packet p = packet_of(tight, all);

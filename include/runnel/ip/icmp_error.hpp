@@ -105,9 +105,10 @@ namespace detail {
 [[nodiscard]] inline verdict make_room(packet& p, std::size_t link, std::size_t more, std::size_t quote,
                                        std::size_t least) noexcept {
   if (p.total_length() > link + quote) (void)p.trim(link + quote);
-  // A chain of another thread's pool cannot be copied here: its first part is quoted.
-  if (p.is_away() && p.length() >= link + least) (void)p.trim(p.length());
-  if (!p.linearize() || !p.unshare()) return drop(drop_reason::no_packet);
+  // Of a chain that cannot be copied, for it is of another thread's pool or longer than a slot, the first part is
+  // quoted.
+  if (!p.linearize() && (p.length() < link + least || !p.trim(p.length()))) return drop(drop_reason::no_packet);
+  if (!p.unshare()) return drop(drop_reason::no_packet);
   const auto room = [&] { return p.headroom() + p.length() + p.tailroom(); };
   if (room() < p.length() + more && !p.keep()) return drop(drop_reason::no_packet);
   if (room() < p.length() + more) {
