@@ -43454,7 +43454,8 @@ class router_discovery {
 
   /// For when the interface is gone, or the discovery ends: asks no more, forgets all routers, prefixes and resolvers,
   /// and tells so, for nobody would end them by their lifetimes (RFC 4861 §6.3.5). The interface is left without the
-  /// prefixes, and with the MTU that it had; addresses end by their lifetimes, in the table. `start` begins anew.
+  /// prefixes, and with the MTU that it had; addresses end by their lifetimes, in the table. `start` begins anew, and
+  /// so does an advertisement that `hear_routers` still hears.
   void stop() noexcept {
     forget_all();
     tell();
