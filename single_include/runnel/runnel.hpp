@@ -28401,6 +28401,9 @@ inline constexpr symmetric_parts symmetric_table;
 //
 //     parse() | steer(end) | defragment(fragments) | steer(end) | track(connections) | ...  // for device and rings
 //
+// A thread whose device is done hands on there what the others still have for it: `drain()` says so, `finish()` that it
+// has ended. Workers do both.
+//
 // A packet is neither cloned nor cut into its own pool's slots on a thread that is not that pool's; what cuts or joins
 // packets takes a pool of its thread for it (`.memory`, `copies_to`). One that was handed over twice, and is back on
 // that thread, is as any other there behind `[](packet& p) { p.come_home(); }`.
