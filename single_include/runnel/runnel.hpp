@@ -28616,9 +28616,10 @@ class alignas(detail::ring_line) handoff {
   std::uint64_t missed_ = 0;
   unsigned index_;
   unsigned count_;
-  unsigned first_ = 0;      // whose ring was the first one last
-  std::uint32_t turn_ = 0;  // odd while it rests: nothing is left but the rings, and those to it were empty
+  unsigned first_ = 0;  // whose ring was the first one last
   bool drains_ = false;
+  // Odd while it rests: nothing is left but the rings, and those to it were empty. The others look at it.
+  alignas(detail::ring_line) std::uint32_t turn_ = 0;
 };
 
 /// The rings between several threads, in memory that the user gives. It must outlive the threads' loops; their clocks,
