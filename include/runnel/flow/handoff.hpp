@@ -133,7 +133,8 @@ class alignas(detail::ring_line) handoff {
   /// Says that this thread has no other source any more: it only goes on with what the others hand over, and may hand
   /// that over in its turn, as where `steer` stands before and behind `defragment`. From then on it is `done()` when
   /// the others have said so too, or have finished, and nothing is on its way between them any more; before, whenever
-  /// the rings to it are empty, so that it does not keep a loop alive by itself.
+  /// the rings to it are empty, so that it does not keep a loop alive by itself. What a thread keeps in a queue
+  /// meanwhile the others do not know of: they may be done before it is handed over.
   void drain() noexcept { drains_ = true; }
   /// Says that this thread will hand over nothing more, whatever comes to it; the others do not wait for it then. It is
   /// `done()` as one that drains.
