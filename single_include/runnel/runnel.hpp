@@ -21097,7 +21097,8 @@ class device_holder_of final : public device_holder {
     else return name_.c_str();
   }
   const interface_descriptions* descriptions() noexcept override {
-    if constexpr (requires { device_.descriptions(); }) return &device_.descriptions();
+    if constexpr (requires { &device_.descriptions(); }) return &device_.descriptions();
+    else if constexpr (requires { device_.descriptions(); }) return device_.descriptions();  // around one of any kind
     else return nullptr;
   }
   std::uint64_t dropped() noexcept override {

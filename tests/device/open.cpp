@@ -11,6 +11,7 @@
 #include <packet/counted_pool.hpp>
 
 #include <runnel/device/clock.hpp>
+#include <runnel/device/limited.hpp>
 #include <runnel/device/open.hpp>
 #include <runnel/flow.hpp>
 
@@ -275,6 +276,27 @@ TEST_CASE("each option of a capture that is written does what it says") {
   CHECK(written("format=pcap") == "pcap ethernet 64");
   CHECK(written("format=pcap&snap_length=20") == "pcap ethernet 20");
   CHECK(written("format=pcap&link=raw_ip") == "pcap raw_ip 0");  // an Ethernet frame does not go there
+  CHECK(std::remove(path.c_str()) == 0);
+}
+
+TEST_CASE("what stands around a device of any kind is one itself") {
+  counted_pool memory;
+  const std::string path = "/tmp/runnel-around-" + std::to_string(::getpid()) + ".pcapng";
+  REQUIRE(device::open(("pcap:" + path + "?write").c_str(), &memory.get()));
+  auto null = device::open("null:?limit=2", &memory.get());
+  auto capture = device::open(("pcap:" + path).c_str(), &memory.get());
+  REQUIRE(null);
+  REQUIRE(capture);
+  using slow = device::limited<device::any_device>;
+  auto a = device::any_device::make<slow>("slow", *null, device::limited_options{});
+  auto b = device::any_device::make<slow>("slow", *capture, device::limited_options{});
+  REQUIRE(a);
+  REQUIRE(b);
+  CHECK(same_text(a->name(), "null"));
+  CHECK(a->descriptions() == nullptr);
+  CHECK(b->descriptions() == capture->descriptions());
+  CHECK(b->descriptions() != nullptr);
+  CHECK(arrivals(*a, instant{}).size() == 2);
   CHECK(std::remove(path.c_str()) == 0);
 }
 
