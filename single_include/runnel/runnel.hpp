@@ -22466,7 +22466,8 @@ class interface_descriptions {
   /// The link type of an interface that does not say it.
   static constexpr std::uint16_t no_linktype = 0xffff;
 
-  /// Sets what is known of interface `i`. False when there is no room: it has neither name nor description then.
+  /// Sets what is known of interface `i`, in place of what was. False when there is no room beside that: it has neither
+  /// name nor description then.
   bool set(std::size_t i, bytes name, bytes description, std::uint16_t linktype = no_linktype) noexcept {
     if (i >= max_interfaces) return false;
     const std::uint16_t before = size_;
@@ -22477,7 +22478,10 @@ class interface_descriptions {
                       same_text(text_ + made.description, description_of(i));
     if (same || !fits) size_ = before;
     if (same) return fits;
+    const entry old = about_[i];
     about_[i] = made;
+    remove(old.description);
+    remove(old.name);  // which stands before it
     ++changes_;
     return fits;
   }
@@ -22524,6 +22528,17 @@ class interface_descriptions {
     }
     text_[size_++] = '\0';
     return true;
+  }
+  // Takes out a text that nobody refers to any more; those behind it move up.
+  void remove(std::uint16_t at) noexcept {
+    if (at == 0) return;
+    const auto n = static_cast<std::uint16_t>(__builtin_strlen(text_ + at) + 1);
+    size_ = static_cast<std::uint16_t>(size_ - n);
+    __builtin_memmove(text_ + at, text_ + at + n, std::size_t{size_} - at);
+    for (entry& e : about_) {
+      if (e.name > at) e.name = static_cast<std::uint16_t>(e.name - n);
+      if (e.description > at) e.description = static_cast<std::uint16_t>(e.description - n);
+    }
   }
 
   std::uint32_t changes_ = 0;

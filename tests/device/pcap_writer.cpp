@@ -556,3 +556,30 @@ TEST_CASE("the interfaces of a live capture have names, from their next packets 
   CHECK(out->close() == nullptr);
   CHECK(interfaces_in(classic.path()) == std::vector<std::string>{"||1"});
 }
+
+TEST_CASE("texts that are no longer said leave their room to others") {
+  interface_descriptions said;
+  const auto of_text = [](const std::string& t) {
+    return bytes{reinterpret_cast<const std::byte*>(t.data()), t.size()};
+  };
+  REQUIRE(said.set(1, of_text("lan"), of_text("to the office")));
+  REQUIRE(said.set(2, of_text("wan"), {}));
+  for (unsigned i = 0; i < 2000; ++i) {
+    const unsigned which = i % 3;
+    if (i % 7 == 0) CHECK(said.set(which, {}, of_text("no name")));
+    CHECK(said.set(which, of_text("eth" + std::to_string(i)), of_text(std::string(i % 100, 'd'))));
+    CHECK(said.name_of(which) == "eth" + std::to_string(i));
+    CHECK(said.description_of(which) == std::string(i % 100, 'd'));
+    if (i == 0) CHECK(said.name_of(1) == std::string("lan"));
+    if (i < 2) CHECK(said.name_of(2) == std::string("wan"));
+    if (i >= 2) CHECK(said.name_of((i + 1) % 3) == "eth" + std::to_string(i - 2));
+    if (i >= 2) CHECK(said.description_of((i + 1) % 3) == std::string((i - 2) % 100, 'd'));
+  }
+  // What is set may be what was said.
+  REQUIRE(said.set(5, of_text("mine"), of_text("old")));
+  const char* const name = said.name_of(5);
+  CHECK(said.set(5, {reinterpret_cast<const std::byte*>(said.description_of(5)), 3},
+                 {reinterpret_cast<const std::byte*>(name), 4}));
+  CHECK(said.name_of(5) == std::string("old"));
+  CHECK(said.description_of(5) == std::string("mine"));
+}
