@@ -22894,8 +22894,12 @@ class pcap_parser {
   ///
   /// `missing` is what the snap length cut off. `iif` counts from 0 in each section. The timestamp of a simple
   /// packet block, which has none, is 0. Tailroom is 0, headroom what the record's header takes.
+  ///
+  /// With `same_section` it stops before a new section also where no packet came before that, for who still has some.
   template <class Take>
-  [[nodiscard]] std::size_t parse(mutable_bytes input, std::size_t room, Take&& take) noexcept {
+  [[nodiscard]] std::size_t parse(mutable_bytes input, std::size_t room, Take&& take,
+                                  bool same_section = false) noexcept {
+    same_section_ = same_section;
     consumed_ = 0;
     wanted_ = 0;
     if (fault_ != pcap_fault::none) return 0;
@@ -22986,6 +22990,7 @@ class pcap_parser {
   format format_ = format::unknown;
   bool swapped_ = false;
   bool order_changed_ = false;
+  bool same_section_ = false;
   pcap_fault fault_ = pcap_fault::none;
   std::uint32_t fraction_ = 1;  // nanoseconds in the unit of a classic record's fraction
   std::size_t consumed_ = 0;
@@ -23119,7 +23124,7 @@ std::size_t pcap_parser::blocks(mutable_bytes input, std::size_t room, Take& tak
     }
     const std::uint64_t where = position_ + at;
     if (type == pcapng::section_header) {
-      if (n != 0) break;  // the packets before it are of the interfaces that are known now
+      if (n != 0 || same_section_) break;  // the packets before it are of the interfaces that are known now
       // Its length can be read only when its byte order is known, which the third word tells.
       const auto magic = detail::load<std::uint32_t>(p + 8);
       const bool swapped = magic != pcapng::byte_order_magic;
@@ -23418,8 +23423,7 @@ class pcap_reader {
     return i != nullptr ? i->link : link_type::unknown;
   }
   /// What an interface of the current section is called there, "" when that is not known, as in a classic capture.
-  /// Until the next `receive`. A packet is of the section that is current when it is handed out; at `pace::capture` the
-  /// reader may be one packet ahead.
+  /// Until the next `receive`. A packet is of the section that is current when it is handed out.
   [[nodiscard]] const char* name_of(std::size_t iif) const noexcept { return descriptions().name_of(iif); }
   /// All that the current section says of its interfaces, for a writer of their packets (`pcap_writer::describe_as`).
   [[nodiscard]] const interface_descriptions& descriptions() const noexcept { return parser_.descriptions(); }
@@ -23573,7 +23577,8 @@ class pcap_reader {
   std::size_t receive_due(std::size_t room, instant now, Take& take) noexcept {
     std::size_t n = 0;
     while (n < room) {
-      // Bytes of packets that were just handed out must stay, so only the first may come from a new read.
+      // Bytes of packets that were just handed out must stay, and the names of their interfaces, so only the first may
+      // come from a new read or section.
       if (!holds_ && !look_ahead(n != 0)) break;
       if (!shifted_) {
         if (__builtin_sub_overflow(now.ns, held_.timestamp.ns, &shift_.ns))
@@ -23595,7 +23600,7 @@ class pcap_reader {
   }
   bool look_ahead(bool without_reading) noexcept {
     if (without_reading) {
-      const std::size_t n = parser_.parse({storage_.data() + begin_, end_ - begin_}, 1, into_array(&held_));
+      const std::size_t n = parser_.parse({storage_.data() + begin_, end_ - begin_}, 1, into_array(&held_), true);
       begin_ += parser_.consumed();
       holds_ = n != 0;
     } else {

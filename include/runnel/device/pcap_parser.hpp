@@ -67,8 +67,12 @@ class pcap_parser {
   ///
   /// `missing` is what the snap length cut off. `iif` counts from 0 in each section. The timestamp of a simple
   /// packet block, which has none, is 0. Tailroom is 0, headroom what the record's header takes.
+  ///
+  /// With `same_section` it stops before a new section also where no packet came before that, for who still has some.
   template <class Take>
-  [[nodiscard]] std::size_t parse(mutable_bytes input, std::size_t room, Take&& take) noexcept {
+  [[nodiscard]] std::size_t parse(mutable_bytes input, std::size_t room, Take&& take,
+                                  bool same_section = false) noexcept {
+    same_section_ = same_section;
     consumed_ = 0;
     wanted_ = 0;
     if (fault_ != pcap_fault::none) return 0;
@@ -159,6 +163,7 @@ class pcap_parser {
   format format_ = format::unknown;
   bool swapped_ = false;
   bool order_changed_ = false;
+  bool same_section_ = false;
   pcap_fault fault_ = pcap_fault::none;
   std::uint32_t fraction_ = 1;  // nanoseconds in the unit of a classic record's fraction
   std::size_t consumed_ = 0;
@@ -292,7 +297,7 @@ std::size_t pcap_parser::blocks(mutable_bytes input, std::size_t room, Take& tak
     }
     const std::uint64_t where = position_ + at;
     if (type == pcapng::section_header) {
-      if (n != 0) break;  // the packets before it are of the interfaces that are known now
+      if (n != 0 || same_section_) break;  // the packets before it are of the interfaces that are known now
       // Its length can be read only when its byte order is known, which the third word tells.
       const auto magic = detail::load<std::uint32_t>(p + 8);
       const bool swapped = magic != pcapng::byte_order_magic;

@@ -135,8 +135,7 @@ class pcap_reader {
     return i != nullptr ? i->link : link_type::unknown;
   }
   /// What an interface of the current section is called there, "" when that is not known, as in a classic capture.
-  /// Until the next `receive`. A packet is of the section that is current when it is handed out; at `pace::capture` the
-  /// reader may be one packet ahead.
+  /// Until the next `receive`. A packet is of the section that is current when it is handed out.
   [[nodiscard]] const char* name_of(std::size_t iif) const noexcept { return descriptions().name_of(iif); }
   /// All that the current section says of its interfaces, for a writer of their packets (`pcap_writer::describe_as`).
   [[nodiscard]] const interface_descriptions& descriptions() const noexcept { return parser_.descriptions(); }
@@ -290,7 +289,8 @@ class pcap_reader {
   std::size_t receive_due(std::size_t room, instant now, Take& take) noexcept {
     std::size_t n = 0;
     while (n < room) {
-      // Bytes of packets that were just handed out must stay, so only the first may come from a new read.
+      // Bytes of packets that were just handed out must stay, and the names of their interfaces, so only the first may
+      // come from a new read or section.
       if (!holds_ && !look_ahead(n != 0)) break;
       if (!shifted_) {
         if (__builtin_sub_overflow(now.ns, held_.timestamp.ns, &shift_.ns))
@@ -312,7 +312,7 @@ class pcap_reader {
   }
   bool look_ahead(bool without_reading) noexcept {
     if (without_reading) {
-      const std::size_t n = parser_.parse({storage_.data() + begin_, end_ - begin_}, 1, into_array(&held_));
+      const std::size_t n = parser_.parse({storage_.data() + begin_, end_ - begin_}, 1, into_array(&held_), true);
       begin_ += parser_.consumed();
       holds_ = n != 0;
     } else {
