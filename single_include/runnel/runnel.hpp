@@ -23692,9 +23692,9 @@ struct capture_record {
 /// A block of records in the making. The memory is the caller's and must outlive it.
 ///
 /// In a pcapng file every pair of link type and interface number gets an interface description, before its first
-/// packet; after `max_interfaces` of them a further interface is written as the first one of its link type. It says
-/// what `describe_as` was told; where that changes, a further description follows. Timestamps before 1970 become 1970,
-/// in a classic capture those after 2106 become 2106.
+/// packet; after `max_interfaces` of them a further interface is written as the first one of its link type, under that
+/// one's name. It says what `describe_as` was told; where that changes, a further description follows. Timestamps
+/// before 1970 become 1970, in a classic capture those after 2106 become 2106.
 class capture_block {
  public:
   /// How many pairs of link type and interface number a pcapng file can have.
@@ -23774,11 +23774,14 @@ class capture_block {
     }
     ++packets_;
   }
-  /// Makes the headers of a file without packets, unless there are headers already.
+  /// Makes the header of the file, unless it was made. What interfaces there are, packets tell.
+  void open() noexcept {
+    if (!started_) start();
+  }
+  /// Makes the headers of a file without packets, unless there were some.
   void open_empty() noexcept {
-    if (started_) return;
-    start();
-    if (options_.format == capture_format::pcapng) (void)add_interface({.link = options_.link});
+    open();
+    if (options_.format == capture_format::pcapng && interfaces_ == 0) (void)add_interface({.link = options_.link});
   }
 
   /// A part of the block, in whole records.
@@ -23857,17 +23860,19 @@ class capture_block {
     for (std::size_t i = 0; i < interfaces_; ++i) {
       if (interface_[i].link != r.link) continue;
       if (interface_[i].number == r.iif && !interface_[i].outdated) return i;
-      if (same_link == max_interfaces && interfaces_ == max_interfaces) same_link = i;
+      if (same_link == max_interfaces && interfaces_ == max_interfaces &&
+          interface_[i].linktype == linktype_of_record(r, description_of(r.iif)))
+        same_link = i;
     }
     return same_link;
   }
   std::size_t add_interface(const capture_record& r) noexcept {
     const description said = description_of(r.iif);
-    const bool foreign = r.link == link_type::unknown && said.foreign_linktype != interface_descriptions::no_linktype;
+    const std::uint16_t linktype = linktype_of_record(r, said);
     const auto total = static_cast<std::uint32_t>(20 + option_size(said.name) + option_size(said.text) + 8 + 4);
     put32(pcapng::interface_description);
     put32(total);
-    put16(foreign ? said.foreign_linktype : linktype_of(r.link));
+    put16(linktype);
     put16(0);
     put32(options_.snap_length);
     put_option(pcapng::if_name, said.name);
@@ -23879,7 +23884,7 @@ class capture_block {
     size_ += 4;
     put32(pcapng::option_end);
     put32(total);
-    interface_[interfaces_] = {r.iif, r.link, false, digest_of(said)};
+    interface_[interfaces_] = {r.iif, linktype, r.link, false, digest_of(said)};
     return interfaces_++;
   }
   static bytes text_bytes(const char* text) noexcept {
@@ -23902,6 +23907,10 @@ class capture_block {
     bytes text;
     std::uint16_t foreign_linktype = interface_descriptions::no_linktype;
   };
+  [[nodiscard]] static std::uint16_t linktype_of_record(const capture_record& r, const description& said) noexcept {
+    const bool foreign = r.link == link_type::unknown && said.foreign_linktype != interface_descriptions::no_linktype;
+    return foreign ? said.foreign_linktype : linktype_of(r.link);
+  }
   [[nodiscard]] description description_of(std::uint16_t iif) const noexcept {
     description d;
     if (descriptions_ == nullptr) return d;
@@ -23965,6 +23974,7 @@ class capture_block {
 
   struct described {
     std::uint16_t number;
+    std::uint16_t linktype;  // as the file has it
     link_type link;
     bool outdated;         // something else is said of that number now
     std::uint64_t digest;  // of what it says
@@ -24102,23 +24112,31 @@ class pcap_writer {
     if (storage_.data() == nullptr) return false;  // moved from
     const bool fits = descriptions_->set(iif, bytes_of(name), bytes_of(description));
     block_.describe_as(*descriptions_);
+    of_others_ = false;
     return fits;
   }
   /// Says of all interfaces what `others` does, now and when that changes: `describe_as(in->descriptions())` for the
-  /// packets of a capture, which keep their interfaces' names and link types so. Not together with `describe`: what was
-  /// called last holds. `others`, and so the reader, must stay where it is until the writer was given the last packet.
-  void describe_as(const interface_descriptions& others) noexcept { block_.describe_as(others); }
+  /// packets of a capture, which keep the names and link types of up to 64 interfaces so. Not together with `describe`:
+  /// what was called last holds. `others`, and so the reader, must stay where it is until the writer was given the last
+  /// packet.
+  void describe_as(const interface_descriptions& others) noexcept {
+    block_.describe_as(others);
+    of_others_ = true;
+  }
 
   /// Hands everything to the system now. False when that failed, now or before.
   bool flush() noexcept {
     if (!file_open()) return false;
-    block_.open_empty();
+    if (of_others_) block_.open();  // their interfaces are those of the packets to come
+    else block_.open_empty();
     return !failed_ && write_out();
   }
   /// Flushes and closes. Null when all that was accepted is written, else why not: the error of the first failure.
   /// Nothing can be written afterwards.
   [[nodiscard]] const error* close() noexcept {
     if (file_open()) {
+      if (of_others_) block_.describe_as(*descriptions_);  // they may be gone
+      block_.open_empty();
       (void)flush();
       if (const int number = file_.close(); number != 0 && !failed_) fail("close", number);
       closed_ = true;
@@ -24226,6 +24244,7 @@ class pcap_writer {
   detail::mapping storage_;  // the descriptions and the block; null in a writer that was moved from
   interface_descriptions* descriptions_ = nullptr;
   capture_block block_;
+  bool of_others_ = false;  // it is described as `describe_as` says
   bool regular_ = false;
   bool closed_ = false;
   bool failed_ = false;

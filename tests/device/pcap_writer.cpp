@@ -2,6 +2,7 @@
 #include "capture_bytes.hpp"
 
 #include <csignal>
+#include <memory>
 #include <sys/resource.h>
 #include <sys/stat.h>
 
@@ -414,6 +415,7 @@ void copy_capture(const char* from, const char* to, std::size_t burst = 64, pace
   REQUIRE(in);
   REQUIRE(out);
   out->describe_as(in->descriptions());
+  CHECK(out->flush());  // as who shows what is there already, at any time
   for (instant now{}; !in->done(); now = now + seconds(1)) {
     frame f[64];
     const std::size_t n = in->receive(burst, now, into_array(f));
@@ -583,4 +585,58 @@ TEST_CASE("texts that are no longer said leave their room to others") {
                  {reinterpret_cast<const std::byte*>(name), 4}));
   CHECK(said.name_of(5) == std::string("old"));
   CHECK(said.description_of(5) == std::string("mine"));
+}
+
+TEST_CASE("a writer that was given its last packet does not look at what said the names") {
+  const temporary_file file;
+  const temporary_file empty;
+  auto out = pcap_writer::open(file.path());
+  auto without = pcap_writer::open(empty.path(), {.link = link_type::raw_ip});
+  REQUIRE(out);
+  REQUIRE(without);
+  {
+    auto said = std::make_unique<interface_descriptions>();
+    REQUIRE(said->set(0, bytes{reinterpret_cast<const std::byte*>("lan"), 3}, {}));
+    out->describe_as(*said);
+    without->describe_as(*said);
+    CHECK(out->write(of(filled(5, 0x77)), instant{1}));
+  }
+  CHECK(out->flush());
+  CHECK(without->flush());
+  CHECK(out->close() == nullptr);
+  CHECK(without->close() == nullptr);
+  CHECK(interfaces_in(file.path()) == std::vector<std::string>{"lan||1"});
+  mapped_pool memory = small_pool();
+  auto in = pcap_reader::open(empty.path(), memory);
+  REQUIRE(in);
+  CHECK(drain(*in).empty());
+  CHECK(in->format().interfaces() == 1);
+  CHECK(in->link_of(0) == link_type::raw_ip);
+}
+
+TEST_CASE("a packet is never written as one of another link type, also of one that is not read here") {
+  capture_bytes all;
+  all.section();
+  for (unsigned i = 0; i < 70; ++i) all.append(called("radio" + std::to_string(i), "", i < 68 ? 127 : 195));
+  for (unsigned i = 0; i < 70; ++i) all.packet(i, i, 60, i);
+  const temporary_file from(all);
+  const temporary_file to;
+  mapped_pool memory = small_pool();
+  auto in = pcap_reader::open(from.path(), memory);
+  auto out = pcap_writer::open(to.path());
+  REQUIRE(in);
+  REQUIRE(out);
+  out->describe_as(in->descriptions());
+  while (!in->done()) {
+    frame f;
+    if (in->receive(1, {}, into_array(&f)) == 0) continue;
+    CHECK(out->write(f) == (f.iif < 68));
+    memory->release(&f, 1);
+  }
+  CHECK(out->lost() == 2);
+  CHECK(why(out->close()) == "nothing is wrong");
+  const auto copied = interfaces_in(to.path());
+  REQUIRE(copied.size() == 68);
+  CHECK(copied[63] == "radio63||127");
+  for (const std::string& s : copied) CHECK(s.substr(s.size() - 3) == "127");
 }

@@ -124,23 +124,31 @@ class pcap_writer {
     if (storage_.data() == nullptr) return false;  // moved from
     const bool fits = descriptions_->set(iif, bytes_of(name), bytes_of(description));
     block_.describe_as(*descriptions_);
+    of_others_ = false;
     return fits;
   }
   /// Says of all interfaces what `others` does, now and when that changes: `describe_as(in->descriptions())` for the
-  /// packets of a capture, which keep their interfaces' names and link types so. Not together with `describe`: what was
-  /// called last holds. `others`, and so the reader, must stay where it is until the writer was given the last packet.
-  void describe_as(const interface_descriptions& others) noexcept { block_.describe_as(others); }
+  /// packets of a capture, which keep the names and link types of up to 64 interfaces so. Not together with `describe`:
+  /// what was called last holds. `others`, and so the reader, must stay where it is until the writer was given the last
+  /// packet.
+  void describe_as(const interface_descriptions& others) noexcept {
+    block_.describe_as(others);
+    of_others_ = true;
+  }
 
   /// Hands everything to the system now. False when that failed, now or before.
   bool flush() noexcept {
     if (!file_open()) return false;
-    block_.open_empty();
+    if (of_others_) block_.open();  // their interfaces are those of the packets to come
+    else block_.open_empty();
     return !failed_ && write_out();
   }
   /// Flushes and closes. Null when all that was accepted is written, else why not: the error of the first failure.
   /// Nothing can be written afterwards.
   [[nodiscard]] const error* close() noexcept {
     if (file_open()) {
+      if (of_others_) block_.describe_as(*descriptions_);  // they may be gone
+      block_.open_empty();
       (void)flush();
       if (const int number = file_.close(); number != 0 && !failed_) fail("close", number);
       closed_ = true;
@@ -248,6 +256,7 @@ class pcap_writer {
   detail::mapping storage_;  // the descriptions and the block; null in a writer that was moved from
   interface_descriptions* descriptions_ = nullptr;
   capture_block block_;
+  bool of_others_ = false;  // it is described as `describe_as` says
   bool regular_ = false;
   bool closed_ = false;
   bool failed_ = false;
