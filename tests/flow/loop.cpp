@@ -288,6 +288,21 @@ TEST_CASE("the clock waits for the only source that is left, where that cannot w
   CHECK(l.poll() == 0);
   l.wait();
   CHECK(time.waits == "0");  // for ever, or until an interrupt
+
+  // One with a file descriptor, on which this clock cannot wait, is looked at again, also beside others.
+  struct tap_of_a_board : ring_of_a_card {
+    int wait_handle() const { return 0; }
+  };
+  tap_of_a_board tap{{&memory.get()}}, other{{&memory.get()}};
+  noting_clock again;
+  loop only{again, attach(tap, discard)};
+  only.wait();
+  only.wait();
+  CHECK(again.waits == "100000 200000");
+  noting_clock both;
+  loop two{both, attach(tap, discard), attach(other, discard)};
+  two.wait();
+  CHECK(both.waits == "100000");
 }
 
 TEST_CASE("timers among the attachments run when they are due, and do not keep the loop alive") {

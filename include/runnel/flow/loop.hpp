@@ -274,10 +274,11 @@ class loop : public stoppable {
   /// One round over all sources. How many packets there were.
   std::size_t poll() noexcept { return attachments_.poll(*clock_); }
   /// Waits until a source may have something, for a round that found nothing; not at all when none ever will. The clock
-  /// does the waiting, if it can: `wait_until(due, entries, n)` on file descriptors, or `wait_until(due)`. With a clock
-  /// that cannot wait on file descriptors, the only source that is left waits by itself (`wait()`), as a reader of a
-  /// pipe does, if it can. One that goes by its packets (`seen()`) stands still meanwhile, whatever is due: what comes
-  /// may be older.
+  /// does the waiting, if it can: `wait_until(due, entries, n)` on file descriptors, or `wait_until(due)`. By a clock
+  /// that cannot wait on file descriptors, what has one is looked at again after `wait_list::retry`; but the only
+  /// source that is left waits by itself (`wait()`), if it can, as a reader of a pipe does. A clock that goes by its
+  /// packets
+  /// (`seen()`) stands still meanwhile, whatever is due: what comes may be older.
   void wait() noexcept {
     if (done()) return;
     constexpr std::size_t handles = (detail::handles_of<Attachments> + ... + 0);
@@ -302,8 +303,10 @@ class loop : public stoppable {
         const bool anything_may_come = by_packets && waits.size() != 0;
         if ((anything_may_come || waits.due() == never) && attachments_.left() == 1 && attachments_.waits_by_itself())
           attachments_.wait_by_itself();
-        else if constexpr (requires { clock_->wait_until(waits.due()); })
+        else if constexpr (requires { clock_->wait_until(waits.due()); }) {
+          if (waits.size() != 0) waits.again();
           if (!anything_may_come) clock_->wait_until(waits.due());
+        }
       }
     }
   }
