@@ -20198,10 +20198,16 @@ struct no_end : stage_defaults {
   void take(packet*, std::size_t, std::uint64_t, Counters&, context&) noexcept {}
 };
 
+// Rules, those of a list that is known at run time only too.
+template <class T>
+concept rules_type = requires { T::is_rules; } || requires(const T& all, const subject& s, std::size_t& which) {
+  { all.decide(s, which) } -> std::same_as<verdict>;
+};
+
 // What a user may write on either side of a bar.
 template <class T>
-concept joinable = pipeline_type<T> || native_stage<std::remove_cvref_t<T>> ||
-                   std::same_as<std::remove_cvref_t<T>, uncounted_t> || requires { std::remove_cvref_t<T>::is_rules; };
+concept joinable = pipeline_type<T> || native_stage<std::remove_cvref_t<T>> || rules_type<std::remove_cvref_t<T>> ||
+                   std::same_as<std::remove_cvref_t<T>, uncounted_t>;
 
 }  // namespace detail
 

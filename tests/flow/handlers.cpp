@@ -288,4 +288,13 @@ TEST_CASE("rules stand before a handler, and two handlers side by side where the
   run(attach(t.wire, path));
   CHECK(to_dns == "2");
   CHECK(t.arrived == "1 2");
+  // Also rules that were read from a text.
+  fixture read;
+  read.wire.udp(1);
+  read.wire.udp(2, 53);
+  const auto list = parse_rules("udp dport 53 drop");
+  REQUIRE(list);
+  auto others = *list | [](udp) {} | note(read.arrived);
+  run(attach(read.wire, parse() | tee(shared(others)) | discard));
+  CHECK(read.arrived == "1");
 }
