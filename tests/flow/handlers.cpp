@@ -276,6 +276,19 @@ TEST_CASE("what was found before a packet was cut is checked again, also behind 
   }
 }
 
+namespace {
+verdict no_dns(udp u) { return u.destination_port() == 53 ? drop : pass; }
+void looks_on(const packet&) {}
+}  // namespace
+
+TEST_CASE("a function stands in a path by its name") {
+  fixture t;
+  t.wire.udp(1);
+  t.wire.udp(2, 53);
+  run(attach(t.wire, parse() | no_dns | (as_pipeline(looks_on) | looks_on) | note(t.arrived)));
+  CHECK(t.arrived == "1");
+}
+
 TEST_CASE("rules stand before a handler, and two handlers side by side where the first one is made a pipeline") {
   fixture t;
   t.wire.udp(1);

@@ -4,7 +4,7 @@
 #define RUNNEL_FLOW_PIPELINE_HPP
 
 #include <cstddef>      // size_t
-#include <type_traits>  // remove_cvref_t, false_type
+#include <type_traits>  // decay_t, remove_cvref_t, false_type
 #include <utility>      // move, forward
 
 #include <runnel/flow/counters.hpp>
@@ -199,7 +199,7 @@ concept joinable = pipeline_type<T> || native_stage<std::remove_cvref_t<T>> || r
 /// for which C++ knows no bar: `as_pipeline([](ipv4) {...}) | [](udp) {...}`. A pipeline stays as it is.
 template <class T>
 [[nodiscard]] constexpr auto as_pipeline(T&& left) noexcept {
-  using type = std::remove_cvref_t<T>;
+  using type = std::decay_t<T>;  // of a function its address
   if constexpr (detail::pipeline_type<T>) {
     return type{std::forward<T>(left)};
   } else if constexpr (std::same_as<type, uncounted_t>) {
@@ -303,7 +303,7 @@ template <class List>
 template <class Left, class Right>
   requires detail::joinable<Left> || detail::joinable<Right>
 [[nodiscard]] constexpr auto operator|(Left&& left, Right&& right) noexcept {
-  using right_type = std::remove_cvref_t<Right>;
+  using right_type = std::decay_t<Right>;
   if constexpr (detail::pipeline_type<Right>) {
     return detail::join_list(runnel::as_pipeline(std::forward<Left>(left)),
                              std::move(right_type{std::forward<Right>(right)}).stages());
