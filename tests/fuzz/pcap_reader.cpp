@@ -174,7 +174,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   require(read_from_pipe(content, choose) == parsed_at_once(content));
   std::size_t seen = 0;
   const outcome all = read_from_file(content, choose, seen);
+  const bool shorter = seen < content.size();
   content.resize(seen);
-  require(all == parsed_at_once(static_cast<std::vector<std::byte>&&>(content)));
+  outcome expected = parsed_at_once(static_cast<std::vector<std::byte>&&>(content));
+  // Where it ends behind a whole record, the parser cannot know.
+  if (shorter && expected.failure.empty())
+    expected.failure = "pcap: read capture: it has become shorter meanwhile: the packets before it were read";
+  require(all == expected);
   return 0;
 }
