@@ -29647,8 +29647,7 @@ class loop : public stoppable {
   /// does the waiting, if it can: `wait_until(due, entries, n)` on file descriptors, or `wait_until(due)`. By a clock
   /// that cannot wait on file descriptors, what has one is looked at again after `wait_list::retry`; but the only
   /// source that is left waits by itself (`wait()`), if it can, as a reader of a pipe does. A clock that goes by its
-  /// packets
-  /// (`seen()`) stands still meanwhile, whatever is due: what comes may be older.
+  /// packets (`seen()`) stands still meanwhile, whatever is due: what comes may be older.
   void wait() noexcept {
     if (done()) return;
     constexpr std::size_t handles = (detail::handles_of<Attachments> + ... + 0);
@@ -43900,7 +43899,7 @@ namespace runnel {
 
 /// Several devices as one: a packet goes out by the device of the interface that `route()` has chosen for it, `oif_of`;
 /// one without, as an answer is, by that of the interface that it came by, `packet::iif()`. Packets of one interface
-/// stay in order, and are one call of its device for each burst. Devices of several kinds are `any_device`s.
+/// stay in order, and are one call of its device for each 64 of a burst. Devices of several kinds are `any_device`s.
 template <transmitting_device Device>
 class interface_outputs {
  public:

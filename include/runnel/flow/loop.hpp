@@ -277,8 +277,7 @@ class loop : public stoppable {
   /// does the waiting, if it can: `wait_until(due, entries, n)` on file descriptors, or `wait_until(due)`. By a clock
   /// that cannot wait on file descriptors, what has one is looked at again after `wait_list::retry`; but the only
   /// source that is left waits by itself (`wait()`), if it can, as a reader of a pipe does. A clock that goes by its
-  /// packets
-  /// (`seen()`) stands still meanwhile, whatever is due: what comes may be older.
+  /// packets (`seen()`) stands still meanwhile, whatever is due: what comes may be older.
   void wait() noexcept {
     if (done()) return;
     constexpr std::size_t handles = (detail::handles_of<Attachments> + ... + 0);

@@ -25,7 +25,7 @@ namespace runnel {
 
 /// Several devices as one: a packet goes out by the device of the interface that `route()` has chosen for it, `oif_of`;
 /// one without, as an answer is, by that of the interface that it came by, `packet::iif()`. Packets of one interface
-/// stay in order, and are one call of its device for each burst. Devices of several kinds are `any_device`s.
+/// stay in order, and are one call of its device for each 64 of a burst. Devices of several kinds are `any_device`s.
 template <transmitting_device Device>
 class interface_outputs {
  public:
