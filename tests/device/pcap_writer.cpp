@@ -496,6 +496,8 @@ TEST_CASE("the texts of an interface may be of any length, and say anything") {
   CHECK(name_of("") == "||1");
   CHECK(name_of(std::string("eth\0zero", 8)) == "eth||1");
   CHECK(name_of("a\x1b[2Jb\n\x7f") == "a?[2Jb??||1");
+  CHECK(name_of("\xc2\x9b"
+                "2J \xc2\xa0\xc3\x9b \xc2_ \xc2") == "??2J \xc2\xa0\xc3\x9b \xc2_ \xc2||1");
   CHECK(name_of(std::string(127, 'n'), std::string(127, 'd')) ==
         std::string(127, 'n') + "|" + std::string(127, 'd') + "|1");
   CHECK(name_of(std::string(60'000, 'n'), std::string(60'000, 'd')) ==

@@ -17,7 +17,7 @@ namespace runnel {
 /// texts have no room any more is left without.
 ///
 /// A text may come from a file of anybody's: it ends at its first zero, is cut to `max_length` bytes, though not in the
-/// middle of a UTF-8 character, and each control character of ASCII, which could steer a terminal, becomes a question
+/// middle of a UTF-8 character, and each byte of a control character, which could steer a terminal, becomes a question
 /// mark.
 class interface_descriptions {
  public:
@@ -84,9 +84,13 @@ class interface_descriptions {
     if (n == 0) return true;
     if (sizeof text_ - size_ <= n) return false;
     at = size_;
+    const auto c1 = [&](std::size_t i) {  // U+0080 to U+009F
+      return i + 1 < n && load_u8(said.data() + i) == 0xc2 && (load_u8(said.data() + i + 1) & 0xe0u) == 0x80;
+    };
     for (std::size_t i = 0; i < n; ++i) {
       const std::uint8_t c = load_u8(said.data() + i);
-      text_[size_++] = c < 0x20 || c == 0x7f ? '?' : static_cast<char>(c);
+      const bool steers = c < 0x20 || c == 0x7f || c1(i) || (i != 0 && c1(i - 1));
+      text_[size_++] = steers ? '?' : static_cast<char>(c);
     }
     text_[size_++] = '\0';
     return true;
