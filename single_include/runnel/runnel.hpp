@@ -27841,7 +27841,7 @@ namespace runnel::device {
 ///
 /// What the device does not take is in the trace as well, and once more when it is given again. Packets keep the
 /// numbers of their interfaces, so that one which is forwarded shows where it came from. With a number of its own, a
-/// device has all that it passes under that number and its name, also beside others in one capture:
+/// device has all that it passes under that number and its name, also beside others of the same thread in one capture:
 ///
 ///     device::traced wan(*eth0, *out, 0), lan(*eth1, *out, 1);
 template <class Device, class Writer>
