@@ -527,6 +527,8 @@ TEST_CASE("the interfaces of a live capture have names, from their next packets 
     CHECK(out->describe(0, "eth0"));
     CHECK(out->describe(255, "eth255", std::string(500, 'd').c_str()));
     CHECK_FALSE(out->describe(256, "eth256"));
+    CHECK(out->flush());  // who looks at a capture without packets sees the first one
+    CHECK(content_of(file.path()).size() > 44);
     std::byte a[1000]{};
     frame f;
     f.data = a;
