@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What a handler is given, which packets it runs for, and what its answer does.
 #include <runnel/match.hpp>
+#include <runnel/xdp.hpp>
 
 #include <flow/test_device.hpp>
 
@@ -310,4 +311,75 @@ TEST_CASE("rules stand before a handler, and two handlers side by side where the
   auto others = *list | [](udp) {} | note(read.arrived);
   run(attach(read.wire, parse() | tee(shared(others)) | discard));
   CHECK(read.arrived == "1");
+}
+
+TEST_CASE("a checksum that is left to the device stays the sum of the pseudo-header, whatever handlers write") {
+  fixture t;
+  std::string seen;
+  const auto left_to_device = [](packet& p) {
+    p.checksum(checksum_status::partial);
+    const mutable_header_map m{p};
+    const bool tcp_here = m.has<mut<tcp>>();
+    const std::uint64_t sum = m.has<mut<ipv4>>()
+                                  ? m.get<mut<ipv4>>().pseudo_header_sum() + m.get<mut<ipv4>>().total_length() - 20u
+                                  : m.get<mut<ipv6>>().pseudo_header_sum() + m.get<mut<ipv6>>().payload_length();
+    if (tcp_here) m.get<mut<tcp>>().segment_checksum(fold_checksum(sum + 6));
+    else m.get<mut<udp>>().datagram_checksum(fold_checksum(sum + 17));
+  };
+  // Completes it as a device does, and looks whether it is right.
+  const auto look = [&](packet& p) {
+    const layers l = p.layers();
+    (void)complete_checksum(p.writable(), l.transport - p.headroom(), l.has(protocol::tcp) ? 16u : 6u);
+    const header_map m{static_cast<const packet&>(p)};
+    const std::uint32_t pseudo = m.has<ipv4>() ? m.get<ipv4>().pseudo_header_sum() : m.get<ipv6>().pseudo_header_sum();
+    const bool right = m.has<tcp>() ? m.get<tcp>().checksum_ok(pseudo) : m.get<udp>().checksum_ok(pseudo);
+    seen += right ? "right " : "wrong ";
+  };
+  const auto translate = [](mut<ipv4> ip, mut<tcp> segment) {
+    const std::uint32_t before = ip.pseudo_header_sum();
+    ip.source({198, 51, 100, 1});
+    segment.update_checksum(before, ip.pseudo_header_sum());
+  };
+  t.wire.tcp(1);
+  t.wire.udp(2);
+  t.wire.udp6(3);
+  auto path = parse() | left_to_device | [](mut<tcp> s) { s.source_port(2000); } |
+              [](mut<udp> u) { u.source_port(2000); } | [](packet&, mut<udp> u) { u.destination_port(53); } |
+              translate | look | note(t.arrived);
+  run(attach(t.wire, path));
+  CHECK(seen == "right right right ");
+
+  SUBCASE("in an early verdict and a branch too") {
+    seen.clear();
+    t.wire.tcp(4);
+    t.wire.udp(5);
+    const auto early = xdp([](frame& f, const subject& s) {
+      f.checksum = checksum_status::partial;
+      const mutable_header_map m{f.contents(), f.headroom, s.headers.layers()};
+      const std::uint64_t sum = m.get<mut<ipv4>>().pseudo_header_sum() + m.get<mut<ipv4>>().total_length() - 20u;
+      if (m.has<mut<tcp>>()) m.get<mut<tcp>>().segment_checksum(fold_checksum(sum + 6));
+      else m.get<mut<udp>>().datagram_checksum(fold_checksum(sum + 17));
+    });
+    struct one {};
+    auto early_path = early | xdp([](mut<tcp> s) { s.source_port(2000); }) | parse() |
+                      branch([](mut<udp> u) -> ports<one, other> { return u.source_port(2000), one{}; })
+                          .on<one>(as_pipeline(look) | note(t.arrived))
+                          .on<other>(as_pipeline(look) | note(t.arrived));
+    run(attach(t.wire, early_path));
+    CHECK(seen == "right right ");
+  }
+  SUBCASE("a handler that takes the packet or moves it is left alone") {
+    seen.clear();
+    t.wire.udp(6);
+    t.wire.udp(7);
+    packet kept;
+    auto other_path = parse() | left_to_device | [&](packet& p, mut<udp> u) -> verdict {
+      u.source_port(2000);
+      if (kept) return p.pull(14) ? drop : pass;
+      kept = std::move(p);
+      return stolen;
+    } | note(t.arrived);
+    run(attach(t.wire, other_path));
+    CHECK(number_of(kept) == 6);
+  }
 }

@@ -117,6 +117,12 @@ TEST_CASE("targets act on the packet, and the next rule sees what they did") {
   CHECK(t.seen == "mark 7 priority 0 ttl 64 dscp 0");
 }
 
+TEST_CASE("a maximum segment size is lowered where the checksum is left to the device") {
+  static constexpr auto lower = rules(otherwise >> set_maxseg(1400));
+  CHECK(completed_behind(chain<here>(lower)));
+  CHECK(completed_behind(set_maxseg(1400)));
+}
+
 TEST_CASE("stages are targets: notrack, handlers, whatever takes the packet over") {
   place_of_chains t;
   t.device.udp(1);

@@ -60,6 +60,31 @@ struct place_of_chains {
   }
 };
 
+/// Whether a SYN whose checksum is left to the device has a right one when the device has completed it, behind a stage
+/// that lowers its maximum segment size to 1400.
+template <class Stage>
+[[nodiscard]] bool completed_behind(Stage stage) {
+  place_of_chains t;
+  t.tcp_syn(1, 1460);
+  bool right = false;
+  const auto left_to_device = [](packet& p) {
+    p.checksum(checksum_status::partial);
+    const mutable_header_map m{p};
+    const auto ip = m.get<mut<ipv4>>();
+    m.get<mut<tcp>>().segment_checksum(
+        fold_checksum(std::uint64_t{ip.pseudo_header_sum()} + 6 + ip.total_length() - 20u));
+  };
+  const auto complete = [&](packet& p) {
+    (void)complete_checksum(p.writable(), p.layers().transport - p.headroom(), 16);
+    const header_map m{static_cast<const packet&>(p)};
+    right = tcp_option_values::parse(m.get<tcp>().options()).maximum_segment_size == 1400 &&
+            m.get<tcp>().checksum_ok(m.get<ipv4>().pseudo_header_sum());
+  };
+  auto path = parse() | left_to_device | std::move(stage) | complete | note(t.passed);
+  runnel::run(t.clock, attach(t.device, path));
+  return right;
+}
+
 }  // namespace runnel::test
 
 #endif

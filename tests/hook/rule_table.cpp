@@ -257,6 +257,15 @@ TEST_CASE("packets walk the chains as in nft") {
   CHECK(printed(rules).find("counter packets 8 bytes 492 accept") != std::string::npos);
 }
 
+TEST_CASE("a maximum segment size is lowered where the checksum is left to the device") {
+  table rules;
+  REQUIRE(load(rules,
+               "table inet t { chain c { type filter hook forward priority 0; "
+               "tcp flags syn tcp option maxseg size set 1400; }; }"));
+  rule_table_slot slot{rules};
+  CHECK(completed_behind(hook<hook_point::forward>(slot)));
+}
+
 TEST_CASE("chains of one hook run by priority over all tables; an accept is not final, a policy of drop is") {
   place_of_chains t;
   table rules;

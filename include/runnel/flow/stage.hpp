@@ -20,6 +20,7 @@
 #include <runnel/packet/frame.hpp>
 #include <runnel/packet/packet.hpp>
 #include <runnel/wire/header_map.hpp>
+#include <runnel/wire/keep_partial.hpp>
 
 namespace runnel {
 
@@ -216,6 +217,7 @@ RUNNEL_INLINE Result call_handler(F& f, const Source& source, Result missing, ty
   }
   if constexpr (demands<type_list<A...>>::connections)
     if (!(has_connection<A>(source) && ...)) return missing;
+  [[maybe_unused]] const auto kept = keep_partial<A...>(source);
   if constexpr (std::is_void_v<decltype(f(source.template give<A>()...))>) {
     f(source.template give<A>()...);
     return missing;

@@ -23,6 +23,7 @@
 #include <runnel/packet/verdict.hpp>
 #include <runnel/wire/address.hpp>
 #include <runnel/wire/header_map.hpp>
+#include <runnel/wire/keep_partial.hpp>
 
 namespace runnel::detail {
 
@@ -67,6 +68,7 @@ inline target_end write_field(const statement& s, rule_run& r) noexcept {
   const bool four = s.kind == kind::dscp || s.kind == kind::ttl, any = s.kind == kind::segment_size;
   if (any ? !r.s.headers.has<tcp>() : four ? !r.s.headers.has<ipv4>() : !r.s.headers.has<ipv6>())
     return target_end::next_rule;
+  const partial_keeper<packet> kept{r.p};
   const mutable_header_map m = packet_source{r.p, r.c, r.found}.writable_map();
   if (any) write_maximum_segment_size(m, static_cast<std::uint16_t>(s.value));
   else if (s.kind == kind::dscp || s.kind == kind::dscp6) write_dscp(m, static_cast<std::uint8_t>(s.value));

@@ -16,6 +16,7 @@
 #include <runnel/wire/header_map.hpp>
 #include <runnel/wire/ipv4.hpp>
 #include <runnel/wire/ipv6.hpp>
+#include <runnel/wire/keep_partial.hpp>
 #include <runnel/wire/tcp.hpp>
 
 namespace runnel {
@@ -49,6 +50,7 @@ struct header_target : stage_defaults {
   const char* label;
   constexpr header_target(Change f, const char* l) noexcept : change(f), label(l) {}
   RUNNEL_INLINE verdict operator()(packet& p, context& c, const layers* found = nullptr) noexcept {
+    const partial_keeper<packet> kept{p};
     change(packet_source{p, c, found}.writable_map());
     return pass;
   }

@@ -36,6 +36,10 @@ struct tcp_flags {
 
 /// A view of a TCP segment: header and payload. `tcp` reads, `mut<tcp>` also writes. Does not own: valid as long as
 /// the bytes. No accessor reads outside the bytes that it was made over, even when they change after `parse`.
+///
+/// The setters take the checksum for a whole one. Where a device has left it partial (`packet::checksum()`), it is set
+/// right behind every handler that asks for `mut<tcp>`; behind a view that was made by hand, over `packet::writable()`,
+/// that is the writer's to do.
 template <class Byte>
 class basic_tcp {
  public:

@@ -21,6 +21,10 @@ namespace runnel {
 
 /// A view of a UDP header and what it carries. `udp` reads, `mut<udp>` also writes. Does not own: valid as long as
 /// the bytes. No accessor reads outside the bytes that it was made over, even when they change after `parse`.
+///
+/// The setters take the checksum for a whole one. Where a device has left it partial (`packet::checksum()`), it is set
+/// right behind every handler that asks for `mut<udp>`; behind a view that was made by hand, over `packet::writable()`,
+/// that is the writer's to do.
 template <class Byte>
 class basic_udp {
  public:
@@ -109,7 +113,8 @@ class basic_udp {
     datagram_checksum(0);
     datagram_checksum(not_zero(static_cast<std::uint16_t>(~fold_checksum(sum(pseudo_header)))));
   }
-  /// Updates the checksum, when there is one, after an address of the IP header around it changed.
+  /// Updates the checksum, when there is one, after addresses in the IP header around changed (address translation):
+  /// with the `pseudo_header_sum()` from before and from after, or with the old and the new IPv4 address as numbers.
   constexpr void update_checksum(std::uint32_t from, std::uint32_t to) const noexcept
     requires(!std::is_const_v<Byte>)
   {

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: MIT
+// Transport checksums that a device left partial (`checksum_status::partial`), while headers are written.
+//
+// The field holds the sum of the pseudo-header, and nothing of the bytes behind it. The setters of the views know
+// nothing of that: they take the difference that they make for one of a whole checksum. So whoever lets others write
+// through views sets the field right afterwards; it follows from the headers alone.
+#ifndef RUNNEL_WIRE_KEEP_PARTIAL_HPP
+#define RUNNEL_WIRE_KEEP_PARTIAL_HPP
+
+#include <concepts>     // same_as
+#include <cstddef>      // byte
+#include <cstdint>      // uint32_t
+#include <type_traits>  // remove_cvref_t
+
+#include <runnel/base/bytes.hpp>
+#include <runnel/base/endian.hpp>
+#include <runnel/config.hpp>
+#include <runnel/packet/frame.hpp>
+#include <runnel/packet/layers.hpp>
+#include <runnel/packet/packet.hpp>
+#include <runnel/wire/checksum.hpp>
+#include <runnel/wire/header_map.hpp>
+#include <runnel/wire/ipv4.hpp>
+#include <runnel/wire/ipv6.hpp>
+#include <runnel/wire/tcp.hpp>
+#include <runnel/wire/udp.hpp>
+
+namespace runnel::detail {
+
+/// Writes the sum of the pseudo-header where the checksum of TCP or UDP lies. Leaves alone what has neither.
+[[gnu::noinline, gnu::cold]] inline void write_partial_checksum(const mutable_header_map& m) noexcept {
+  const layers& l = m.layers();
+  std::uint32_t sum, length;  // of the IP packet, and less what lies before the transport
+  if (m.has<mut<ipv4>>()) sum = m.get<mut<ipv4>>().pseudo_header_sum(), length = m.get<mut<ipv4>>().total_length();
+  else if (m.has<mut<ipv6>>())
+    sum = m.get<mut<ipv6>>().pseudo_header_sum(), length = m.get<mut<ipv6>>().payload_length() + 40u;
+  else return;
+  std::byte* field;
+  if (m.has<mut<tcp>>()) field = m.at<header::tcp, tcp::min_size>() + 16, sum += 6;
+  else if (m.has<mut<udp>>()) field = m.at<header::udp, udp::min_size>() + 6, sum += 17;
+  else return;
+  store_be16(field, fold_checksum(sum + length - (std::uint32_t{l.transport} - l.network)));
+}
+
+/// Whether handlers with these parameters may write to what such a checksum covers.
+template <class... A>
+inline constexpr bool writes_transport = ((std::same_as<std::remove_cvref_t<A>, basic_tcp<std::byte>> ||
+                                           std::same_as<std::remove_cvref_t<A>, basic_udp<std::byte>>) ||
+                                          ...);
+
+/// While it lives, headers of a packet or a frame may be written: a checksum that was partial is right behind it. Not
+/// where the packet is gone, was moved or cut, or nobody says any longer that it is partial: then it is the writer's.
+template <class Holder>
+class partial_keeper {
+ public:
+  RUNNEL_INLINE explicit partial_keeper(Holder& h, const layers* found = nullptr) noexcept : holder_(h), found_(found) {
+    if (is_partial()) [[unlikely]]
+      before_ = contents();
+  }
+  partial_keeper(const partial_keeper&) = delete;
+  partial_keeper& operator=(const partial_keeper&) = delete;
+  RUNNEL_INLINE ~partial_keeper() {
+    if (before_.data() != nullptr) [[unlikely]]
+      keep();
+  }
+
+ private:
+  static constexpr bool is_packet = std::same_as<Holder, packet>;
+  [[nodiscard]] RUNNEL_INLINE bool is_partial() const noexcept {
+    if constexpr (is_packet) return holder_.checksum() == checksum_status::partial;
+    else return holder_.checksum == checksum_status::partial;
+  }
+  [[nodiscard]] RUNNEL_INLINE bytes contents() const noexcept { return holder_.contents(); }
+  [[gnu::noinline, gnu::cold]] void keep() const noexcept {
+    if constexpr (is_packet)
+      if (!holder_) return;
+    if (!is_partial() || contents().data() != before_.data() || contents().size() != before_.size()) return;
+    if constexpr (is_packet) write_partial_checksum(mutable_header_map{holder_});
+    else write_partial_checksum(mutable_header_map{holder_.contents(), holder_.headroom, *found_});
+  }
+
+  Holder& holder_;
+  const layers* found_;
+  bytes before_{};
+};
+
+/// What keeps the checksum of a packet or frame while a handler with these parameters is called.
+struct nothing_to_keep {};
+template <class... A, class Source>
+[[nodiscard]] RUNNEL_INLINE auto keep_partial(const Source& source) noexcept {
+  if constexpr (!writes_transport<A...>) return nothing_to_keep{};
+  else if constexpr (requires { source.p; }) return partial_keeper<packet>{source.p};
+  else return partial_keeper<frame>{source.f, &source.found};
+}
+
+}  // namespace runnel::detail
+
+#endif
