@@ -4860,6 +4860,48 @@ class running_checksum {
 
 #endif
 
+// ==== runnel/wire/complete_checksum.hpp ==============================================================================
+// Completes the transport checksum of a packet whose device left it partial, where no device will do it.
+#ifndef RUNNEL_WIRE_COMPLETE_CHECKSUM_HPP
+#define RUNNEL_WIRE_COMPLETE_CHECKSUM_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint16_t
+
+namespace runnel {
+
+/// Completes the checksum of TCP or UDP that a device left partial, in a packet that was parsed: before headers are put
+/// in front of it, or it is cut, for a device completes what it finds itself. Does nothing to others, nor to a packet
+/// that stands for many segments, each of which has a checksum of its own. False when the bytes are shared and cannot
+/// be copied.
+[[nodiscard]] inline bool complete_checksum(packet& p) noexcept {
+  const layers l = p.layers();
+  if (p.checksum() != checksum_status::partial || (!l.has(protocol::tcp) && !l.has(protocol::udp))) return true;
+  if (p.segment_size() != 0 || l.network < p.headroom()) return true;
+  if (p.is_shared() && !p.unshare()) return false;
+  const std::size_t start = std::size_t{p.layers().transport} - p.headroom(), field = l.has(protocol::tcp) ? 16 : 6;
+  const std::size_t network = std::size_t{p.layers().network} - p.headroom();
+  const std::byte* const datagram = p.data() + network;
+  // Padding of the link does not count.
+  std::size_t left =
+      network + (l.has(protocol::ipv4) ? load_be16(datagram + 2) : load_be16(datagram + 4) + std::size_t{40}) - start;
+  std::size_t skip = start;
+  running_checksum sum;
+  p.for_each_fragment([&](bytes part) {
+    const bytes counted = part.from(skip).first(left);
+    skip -= skip < part.size() ? skip : part.size();
+    left -= counted.size();
+    sum.add(counted);
+  });
+  store_be16(p.writable().data() + start + field, sum.checksum() != 0 ? sum.checksum() : std::uint16_t{0xffff});
+  p.checksum(checksum_status::unknown);
+  return true;
+}
+
+}  // namespace runnel
+
+#endif
+
 // ==== runnel/wire/build.hpp ==========================================================================================
 // Headers as plain values, and `write_headers`, which writes a stack of them in front of a payload: lengths, next
 // protocols and checksums fill themselves in from their neighbours.
@@ -4938,11 +4980,14 @@ template <header_value... Headers>
 
 /// Makes a packet of a payload and a stack of headers, outermost first: copies the payload to the end of `p` and pushes
 /// the headers in front of all that it holds then. False, and nothing changed, when headroom or tailroom are too small
-/// or the bytes are shared.
+/// or the bytes are shared. Where a packet that was parsed gets another IP header in front, a checksum that was left to
+/// the device is completed.
 template <header_value... Headers>
 [[nodiscard]] bool build(packet& p, bytes payload, const Headers&... stack) noexcept {
   const std::size_t size = size_of_headers(stack...);
   if (p.headroom() < size || !p.append(payload)) return false;
+  // In a tunnel no device finds what was left to it.
+  if constexpr ((requires { stack.pseudo_header_sum(); } || ...)) (void)complete_checksum(p);
   std::byte* whole = p.push(size);
   RUNNEL_ASSERT(whole != nullptr);
   detail::write_stack({whole, p.length()}, 0, stack...);
@@ -19730,6 +19775,21 @@ template <class... A, class Source>
   else return partial_keeper<frame>{source.f, &source.found};
 }
 
+/// `p` has headers at other places than its layers say: it was moved or cut, and `now` is what lies there. What was
+/// partial is completed where it is no longer the transport that a device would look for; it is forgotten where that
+/// header was taken off; and it is that of the headers before it where these were replaced. False when that needs a
+/// copy that cannot be had.
+[[nodiscard, gnu::noinline, gnu::cold]] inline bool move_partial_checksum(packet& p, const layers& now) noexcept {
+  const layers before = p.layers();
+  if (!before.has(protocol::parsed) || (!before.has(protocol::tcp) && !before.has(protocol::udp))) return true;
+  if (before.transport < p.headroom()) return p.checksum(checksum_status::unknown), true;
+  const bool inside = before.network >= p.headroom();
+  if (now.transport != before.transport) return !inside || complete_checksum(p);
+  if (before.network == now.network || p.is_shared()) return true;
+  write_partial_checksum(mutable_header_map{p.writable(), p.headroom(), now});
+  return true;
+}
+
 }  // namespace runnel::detail
 
 #endif
@@ -31530,12 +31590,19 @@ struct parse_stage : stage_defaults {
     layers found = p.layers();
     const bool parsed = found.has(protocol::parsed);
     if (parsed ? !lies_in(found, p.headroom(), p.length()) : found.fault == drop_reason::none) {
-      found = runnel::dissect(
-          p.contents(), found.link_kind(),
-          {.head_offset = p.headroom(), .chained = p.total_length() - p.length(), .missing = p.missing()});
+      found = look(p);
+      if (p.checksum() == checksum_status::partial && parsed) {
+        if (!move_partial_checksum(p, found)) return pack_layers({.fault = drop_reason::no_packet});
+        found = look(p);  // it may have been copied
+      }
       p.layers(found);
     }
     return pack_layers(found);
+  }
+  [[nodiscard]] static layers look(const packet& p) noexcept {
+    return runnel::dissect(
+        p.contents(), p.layers().link_kind(),
+        {.head_offset = p.headroom(), .chained = p.total_length() - p.length(), .missing = p.missing()});
   }
 };
 struct unshare_stage : stage_defaults {
@@ -31553,6 +31620,9 @@ struct unshare_stage : stage_defaults {
 /// Finds the headers of each packet (`dissect`), so that stages behind it may ask for network and transport headers.
 /// Drops what is malformed, with the cause. Costs a few ns for a packet; where an early verdict or another `parse()`
 /// has looked already, only whether its headers still lie in the bytes: what was cut or moved since is looked at anew.
+/// So it stands behind a stage that takes a tunnel's headers off, or puts some in front. A checksum that was left to
+/// the device and is inside now is completed; a packet that stands for many segments has one for each, and goes into no
+/// tunnel.
 [[nodiscard]] constexpr detail::parse_stage parse() noexcept { return {}; }
 
 /// Makes the bytes of each packet its own, by copying those that are shared with a clone. Drops a packet for which the
@@ -42725,31 +42795,6 @@ template <class Write>
   return std::size_t{1};
 }
 
-// Completes a checksum that was left to the device, which cannot do it in pieces. False when the bytes are shared and
-// cannot be copied.
-[[nodiscard]] inline bool complete_checksum_before_cut(packet& p) noexcept {
-  const layers l = p.layers();
-  if (p.checksum() != checksum_status::partial || (!l.has(protocol::tcp) && !l.has(protocol::udp))) return true;
-  if (p.is_shared() && !p.unshare()) return false;
-  const std::size_t start = std::size_t{p.layers().transport} - p.headroom(), field = l.has(protocol::tcp) ? 16 : 6;
-  const std::size_t network = network_offset(p);
-  const std::byte* const ip = p.data() + network;
-  // Padding of the link does not count.
-  std::size_t left =
-      network + (l.has(protocol::ipv4) ? load_be16(ip + 2) : load_be16(ip + 4) + std::size_t{40}) - start;
-  std::size_t skip = start;
-  running_checksum sum;
-  p.for_each_fragment([&](bytes part) {
-    const bytes counted = part.from(skip).first(left);
-    skip -= skip < part.size() ? skip : part.size();
-    left -= counted.size();
-    sum.add(counted);
-  });
-  store_be16(p.writable().data() + start + field, sum.checksum() != 0 ? sum.checksum() : std::uint16_t{0xffff});
-  p.checksum(checksum_status::unknown);
-  return true;
-}
-
 // The header of a piece of an IPv4 datagram. Later pieces have only those options that say so (RFC 791 §3.1).
 inline std::size_t copy_options(std::byte* to, const ipv4& whole, bool first) noexcept {
   std::size_t n = 0;
@@ -42792,7 +42837,7 @@ inline std::size_t copy_options(std::byte* to, const ipv4& whole, bool first) no
   const std::size_t header = whole.header_size(), total = whole.total_length();
   if (total <= mtu) return detail::uncut(p, pieces, room);
   if (whole.dont_fragment() || mtu < header + 8 || p.segment_size() != 0) return drop_reason::too_big;
-  if (!detail::complete_checksum_before_cut(p)) return drop_reason::no_packet;
+  if (!complete_checksum(p)) return drop_reason::no_packet;
 
   std::byte options[2][40];
   const ipv4 own = header_map{static_cast<const packet&>(p)}.get<ipv4>();  // perhaps in bytes of its own by now
@@ -42829,7 +42874,7 @@ inline std::size_t copy_options(std::byte* to, const ipv4& whole, bool first) no
   if (total <= mtu) return detail::uncut(p, pieces, room);
   if (p.layers().has(protocol::fragment)) return drop_reason::ip_fragment;
   if (p.segment_size() != 0) return drop_reason::too_big;
-  if (!detail::complete_checksum_before_cut(p)) return drop_reason::no_packet;
+  if (!complete_checksum(p)) return drop_reason::no_packet;
 
   const ipv6 own = header_map{static_cast<const packet&>(p)}.get<ipv6>();
   std::size_t before = ipv6::min_size, named_at = 6;  // what is in every piece, and where it says what comes next

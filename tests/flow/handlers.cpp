@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 // What a handler is given, which packets it runs for, and what its answer does.
 #include <runnel/match.hpp>
+#include <runnel/wire/tunnel.hpp>
+#include <runnel/wire/vxlan.hpp>
 #include <runnel/xdp.hpp>
 
 #include <flow/test_device.hpp>
@@ -23,6 +25,28 @@ struct six_counts {
 };
 
 verdict plain_function(ipv4 ip) { return ip.time_to_live() == 1 ? drop : pass; }
+
+// As it comes from the other end of a veth.
+void left_to_device(packet& p) {
+  p.checksum(checksum_status::partial);
+  const mutable_header_map m{p};
+  const bool tcp_here = m.has<mut<tcp>>();
+  const std::uint64_t sum = m.has<mut<ipv4>>()
+                                ? m.get<mut<ipv4>>().pseudo_header_sum() + m.get<mut<ipv4>>().total_length() - 20u
+                                : m.get<mut<ipv6>>().pseudo_header_sum() + m.get<mut<ipv6>>().payload_length();
+  if (tcp_here) m.get<mut<tcp>>().segment_checksum(fold_checksum(sum + 6));
+  else m.get<mut<udp>>().datagram_checksum(fold_checksum(sum + 17));
+}
+// Completes a checksum as a device does, which finds the transport itself.
+void complete_as_device(packet& p) {
+  if (p.checksum() != checksum_status::partial) return;
+  const layers l = dissect(p.contents(), link_type::ethernet);
+  (void)complete_checksum(p.writable(), l.transport, l.has(protocol::tcp) ? 16u : 6u);
+}
+bool is_right(const header_map& m) {
+  const std::uint32_t pseudo = m.has<ipv4>() ? m.get<ipv4>().pseudo_header_sum() : m.get<ipv6>().pseudo_header_sum();
+  return m.has<tcp>() ? m.get<tcp>().checksum_ok(pseudo) : m.has<udp>() && m.get<udp>().checksum_ok(pseudo);
+}
 
 }  // namespace
 
@@ -316,24 +340,9 @@ TEST_CASE("rules stand before a handler, and two handlers side by side where the
 TEST_CASE("a checksum that is left to the device stays the sum of the pseudo-header, whatever handlers write") {
   fixture t;
   std::string seen;
-  const auto left_to_device = [](packet& p) {
-    p.checksum(checksum_status::partial);
-    const mutable_header_map m{p};
-    const bool tcp_here = m.has<mut<tcp>>();
-    const std::uint64_t sum = m.has<mut<ipv4>>()
-                                  ? m.get<mut<ipv4>>().pseudo_header_sum() + m.get<mut<ipv4>>().total_length() - 20u
-                                  : m.get<mut<ipv6>>().pseudo_header_sum() + m.get<mut<ipv6>>().payload_length();
-    if (tcp_here) m.get<mut<tcp>>().segment_checksum(fold_checksum(sum + 6));
-    else m.get<mut<udp>>().datagram_checksum(fold_checksum(sum + 17));
-  };
-  // Completes it as a device does, and looks whether it is right.
   const auto look = [&](packet& p) {
-    const layers l = p.layers();
-    (void)complete_checksum(p.writable(), l.transport - p.headroom(), l.has(protocol::tcp) ? 16u : 6u);
-    const header_map m{static_cast<const packet&>(p)};
-    const std::uint32_t pseudo = m.has<ipv4>() ? m.get<ipv4>().pseudo_header_sum() : m.get<ipv6>().pseudo_header_sum();
-    const bool right = m.has<tcp>() ? m.get<tcp>().checksum_ok(pseudo) : m.get<udp>().checksum_ok(pseudo);
-    seen += right ? "right " : "wrong ";
+    complete_as_device(p);
+    seen += is_right(header_map{static_cast<const packet&>(p)}) ? "right " : "wrong ";
   };
   const auto translate = [](mut<ipv4> ip, mut<tcp> segment) {
     const std::uint32_t before = ip.pseudo_header_sum();
@@ -343,7 +352,7 @@ TEST_CASE("a checksum that is left to the device stays the sum of the pseudo-hea
   t.wire.tcp(1);
   t.wire.udp(2);
   t.wire.udp6(3);
-  auto path = parse() | left_to_device | [](mut<tcp> s) { s.source_port(2000); } |
+  auto path = parse() | &left_to_device | [](mut<tcp> s) { s.source_port(2000); } |
               [](mut<udp> u) { u.source_port(2000); } | [](packet&, mut<udp> u) { u.destination_port(53); } |
               translate | look | note(t.arrived);
   run(attach(t.wire, path));
@@ -373,7 +382,7 @@ TEST_CASE("a checksum that is left to the device stays the sum of the pseudo-hea
     t.wire.udp(6);
     t.wire.udp(7);
     packet kept;
-    auto other_path = parse() | left_to_device | [&](packet& p, mut<udp> u) -> verdict {
+    auto other_path = parse() | &left_to_device | [&](packet& p, mut<udp> u) -> verdict {
       u.source_port(2000);
       if (kept) return p.pull(14) ? drop : pass;
       kept = std::move(p);
@@ -381,5 +390,50 @@ TEST_CASE("a checksum that is left to the device stays the sum of the pseudo-hea
     } | note(t.arrived);
     run(attach(t.wire, other_path));
     CHECK(number_of(kept) == 6);
+  }
+}
+
+TEST_CASE("a checksum that is left to the device is right where headers are put in front, replaced or taken off") {
+  fixture t;
+  std::string seen;
+  const auto look = [&](packet& p) {
+    complete_as_device(p);
+    const header_map m{static_cast<const packet&>(p)};
+    seen += is_right(m) ? "right " : "wrong ";
+    if (m.has<vxlan>()) seen += is_right(inside(m.get<vxlan>())) ? "inside " : "wrong inside ";
+  };
+  const ipv4_header outer{.source = {198, 51, 100, 1}, .destination = {198, 51, 100, 2}};
+  t.wire.tcp(1);
+  t.wire.udp(2);
+
+  SUBCASE("a tunnel begins") {
+    auto path = parse() | &left_to_device |
+                [&](packet& p) {
+                  REQUIRE(build(p, {}, eth, outer, udp_header{.source_port = 50000}, vxlan_header{.vni = 7}));
+                } |
+                parse() | look | note(t.arrived);
+    run(attach(t.wire, path));
+    CHECK(seen == "right inside right inside ");
+  }
+  SUBCASE("a tunnel ends") {
+    auto path = parse() |
+                [&](packet& p) {
+                  REQUIRE(build(p, {}, eth, outer, udp_header{.source_port = 50000}, vxlan_header{.vni = 7}));
+                } |
+                parse() | &left_to_device | [](packet& p) { REQUIRE(p.pull(14 + 20 + 8 + 8)); } | parse() | look |
+                note(t.arrived);
+    run(attach(t.wire, path));
+    CHECK(seen == "right right ");
+  }
+  SUBCASE("IPv4 becomes IPv6") {
+    auto path = parse() | &left_to_device |
+                [&](packet& p, ipv4 ip) {
+                  const std::uint8_t next = ip.protocol_number();
+                  REQUIRE(p.pull(34));
+                  REQUIRE(build(p, {}, eth, ipv6_header{.source = {1, 2}, .destination = {1, 3}, .next_header = next}));
+                } |
+                parse() | look | note(t.arrived);
+    run(attach(t.wire, path));
+    CHECK(seen == "right right ");
   }
 }

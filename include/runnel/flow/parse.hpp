@@ -5,6 +5,7 @@
 
 #include <runnel/flow/stage.hpp>
 #include <runnel/wire/dissect.hpp>
+#include <runnel/wire/keep_partial.hpp>
 
 namespace runnel {
 
@@ -40,12 +41,19 @@ struct parse_stage : stage_defaults {
     layers found = p.layers();
     const bool parsed = found.has(protocol::parsed);
     if (parsed ? !lies_in(found, p.headroom(), p.length()) : found.fault == drop_reason::none) {
-      found = runnel::dissect(
-          p.contents(), found.link_kind(),
-          {.head_offset = p.headroom(), .chained = p.total_length() - p.length(), .missing = p.missing()});
+      found = look(p);
+      if (p.checksum() == checksum_status::partial && parsed) {
+        if (!move_partial_checksum(p, found)) return pack_layers({.fault = drop_reason::no_packet});
+        found = look(p);  // it may have been copied
+      }
       p.layers(found);
     }
     return pack_layers(found);
+  }
+  [[nodiscard]] static layers look(const packet& p) noexcept {
+    return runnel::dissect(
+        p.contents(), p.layers().link_kind(),
+        {.head_offset = p.headroom(), .chained = p.total_length() - p.length(), .missing = p.missing()});
   }
 };
 struct unshare_stage : stage_defaults {
@@ -63,6 +71,9 @@ struct unshare_stage : stage_defaults {
 /// Finds the headers of each packet (`dissect`), so that stages behind it may ask for network and transport headers.
 /// Drops what is malformed, with the cause. Costs a few ns for a packet; where an early verdict or another `parse()`
 /// has looked already, only whether its headers still lie in the bytes: what was cut or moved since is looked at anew.
+/// So it stands behind a stage that takes a tunnel's headers off, or puts some in front. A checksum that was left to
+/// the device and is inside now is completed; a packet that stands for many segments has one for each, and goes into no
+/// tunnel.
 [[nodiscard]] constexpr detail::parse_stage parse() noexcept { return {}; }
 
 /// Makes the bytes of each packet its own, by copying those that are shared with a clone. Drops a packet for which the

@@ -16,7 +16,7 @@
 #include <runnel/ip/fragment_place.hpp>
 #include <runnel/packet/cursor.hpp>
 #include <runnel/packet/packet.hpp>
-#include <runnel/wire/checksum.hpp>
+#include <runnel/wire/complete_checksum.hpp>
 #include <runnel/wire/header_map.hpp>
 #include <runnel/wire/ipv4.hpp>
 #include <runnel/wire/ipv6.hpp>
@@ -94,31 +94,6 @@ template <class Write>
   return std::size_t{1};
 }
 
-// Completes a checksum that was left to the device, which cannot do it in pieces. False when the bytes are shared and
-// cannot be copied.
-[[nodiscard]] inline bool complete_checksum_before_cut(packet& p) noexcept {
-  const layers l = p.layers();
-  if (p.checksum() != checksum_status::partial || (!l.has(protocol::tcp) && !l.has(protocol::udp))) return true;
-  if (p.is_shared() && !p.unshare()) return false;
-  const std::size_t start = std::size_t{p.layers().transport} - p.headroom(), field = l.has(protocol::tcp) ? 16 : 6;
-  const std::size_t network = network_offset(p);
-  const std::byte* const ip = p.data() + network;
-  // Padding of the link does not count.
-  std::size_t left =
-      network + (l.has(protocol::ipv4) ? load_be16(ip + 2) : load_be16(ip + 4) + std::size_t{40}) - start;
-  std::size_t skip = start;
-  running_checksum sum;
-  p.for_each_fragment([&](bytes part) {
-    const bytes counted = part.from(skip).first(left);
-    skip -= skip < part.size() ? skip : part.size();
-    left -= counted.size();
-    sum.add(counted);
-  });
-  store_be16(p.writable().data() + start + field, sum.checksum() != 0 ? sum.checksum() : std::uint16_t{0xffff});
-  p.checksum(checksum_status::unknown);
-  return true;
-}
-
 // The header of a piece of an IPv4 datagram. Later pieces have only those options that say so (RFC 791 §3.1).
 inline std::size_t copy_options(std::byte* to, const ipv4& whole, bool first) noexcept {
   std::size_t n = 0;
@@ -161,7 +136,7 @@ inline std::size_t copy_options(std::byte* to, const ipv4& whole, bool first) no
   const std::size_t header = whole.header_size(), total = whole.total_length();
   if (total <= mtu) return detail::uncut(p, pieces, room);
   if (whole.dont_fragment() || mtu < header + 8 || p.segment_size() != 0) return drop_reason::too_big;
-  if (!detail::complete_checksum_before_cut(p)) return drop_reason::no_packet;
+  if (!complete_checksum(p)) return drop_reason::no_packet;
 
   std::byte options[2][40];
   const ipv4 own = header_map{static_cast<const packet&>(p)}.get<ipv4>();  // perhaps in bytes of its own by now
@@ -198,7 +173,7 @@ inline std::size_t copy_options(std::byte* to, const ipv4& whole, bool first) no
   if (total <= mtu) return detail::uncut(p, pieces, room);
   if (p.layers().has(protocol::fragment)) return drop_reason::ip_fragment;
   if (p.segment_size() != 0) return drop_reason::too_big;
-  if (!detail::complete_checksum_before_cut(p)) return drop_reason::no_packet;
+  if (!complete_checksum(p)) return drop_reason::no_packet;
 
   const ipv6 own = header_map{static_cast<const packet&>(p)}.get<ipv6>();
   std::size_t before = ipv6::min_size, named_at = 6;  // what is in every piece, and where it says what comes next

@@ -11,6 +11,7 @@
 #include <runnel/base/bytes.hpp>
 #include <runnel/config.hpp>
 #include <runnel/packet/packet.hpp>
+#include <runnel/wire/complete_checksum.hpp>
 
 namespace runnel {
 
@@ -80,11 +81,14 @@ template <header_value... Headers>
 
 /// Makes a packet of a payload and a stack of headers, outermost first: copies the payload to the end of `p` and pushes
 /// the headers in front of all that it holds then. False, and nothing changed, when headroom or tailroom are too small
-/// or the bytes are shared.
+/// or the bytes are shared. Where a packet that was parsed gets another IP header in front, a checksum that was left to
+/// the device is completed.
 template <header_value... Headers>
 [[nodiscard]] bool build(packet& p, bytes payload, const Headers&... stack) noexcept {
   const std::size_t size = size_of_headers(stack...);
   if (p.headroom() < size || !p.append(payload)) return false;
+  // In a tunnel no device finds what was left to it.
+  if constexpr ((requires { stack.pseudo_header_sum(); } || ...)) (void)complete_checksum(p);
   std::byte* whole = p.push(size);
   RUNNEL_ASSERT(whole != nullptr);
   detail::write_stack({whole, p.length()}, 0, stack...);

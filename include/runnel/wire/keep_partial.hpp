@@ -19,6 +19,7 @@
 #include <runnel/packet/layers.hpp>
 #include <runnel/packet/packet.hpp>
 #include <runnel/wire/checksum.hpp>
+#include <runnel/wire/complete_checksum.hpp>
 #include <runnel/wire/header_map.hpp>
 #include <runnel/wire/ipv4.hpp>
 #include <runnel/wire/ipv6.hpp>
@@ -91,6 +92,21 @@ template <class... A, class Source>
   if constexpr (!writes_transport<A...>) return nothing_to_keep{};
   else if constexpr (requires { source.p; }) return partial_keeper<packet>{source.p};
   else return partial_keeper<frame>{source.f, &source.found};
+}
+
+/// `p` has headers at other places than its layers say: it was moved or cut, and `now` is what lies there. What was
+/// partial is completed where it is no longer the transport that a device would look for; it is forgotten where that
+/// header was taken off; and it is that of the headers before it where these were replaced. False when that needs a
+/// copy that cannot be had.
+[[nodiscard, gnu::noinline, gnu::cold]] inline bool move_partial_checksum(packet& p, const layers& now) noexcept {
+  const layers before = p.layers();
+  if (!before.has(protocol::parsed) || (!before.has(protocol::tcp) && !before.has(protocol::udp))) return true;
+  if (before.transport < p.headroom()) return p.checksum(checksum_status::unknown), true;
+  const bool inside = before.network >= p.headroom();
+  if (now.transport != before.transport) return !inside || complete_checksum(p);
+  if (before.network == now.network || p.is_shared()) return true;
+  write_partial_checksum(mutable_header_map{p.writable(), p.headroom(), now});
+  return true;
 }
 
 }  // namespace runnel::detail
