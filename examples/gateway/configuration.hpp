@@ -37,7 +37,7 @@
 // src_valid_mark.
 //
 // With `fast_path` the packets of established TCP and UDP connections that are forwarded go past rules, routes and
-// neighbours, as with nft's flowtables: see track/fast_path.hpp. Rules, their counters, limits, quotas and logs then
+// neighbours, as with nft's flowtables: see track/fast_path.hpp. Rules, their counters, limits and logs then
 // see the other packets only, and one of each flow in a second; marks, DSCP and TTL that a rule sets are set on no
 // others: a flow goes on by the table that the mark of its last packet there chose. Chains of a priority below -200
 // still see all packets, and those that one of them marks go the slow way. Flows are a power of two: four for each
