@@ -8,8 +8,8 @@
 #define RUNNEL_WIRE_KEEP_PARTIAL_HPP
 
 #include <concepts>     // same_as
-#include <cstddef>      // byte
-#include <cstdint>      // uint32_t
+#include <cstddef>      // byte, size_t
+#include <cstdint>      // uint64_t
 #include <type_traits>  // remove_cvref_t
 
 #include <runnel/base/bytes.hpp>
@@ -20,27 +20,23 @@
 #include <runnel/packet/packet.hpp>
 #include <runnel/wire/checksum.hpp>
 #include <runnel/wire/complete_checksum.hpp>
-#include <runnel/wire/header_map.hpp>
-#include <runnel/wire/ipv4.hpp>
-#include <runnel/wire/ipv6.hpp>
 #include <runnel/wire/tcp.hpp>
 #include <runnel/wire/udp.hpp>
 
 namespace runnel::detail {
 
-/// Writes the sum of the pseudo-header where the checksum of TCP or UDP lies. Leaves alone what has neither.
-[[gnu::noinline, gnu::cold]] inline void write_partial_checksum(const mutable_header_map& m) noexcept {
-  const layers& l = m.layers();
-  std::uint32_t sum, length;  // of the IP packet, and less what lies before the transport
-  if (m.has<mut<ipv4>>()) sum = m.get<mut<ipv4>>().pseudo_header_sum(), length = m.get<mut<ipv4>>().total_length();
-  else if (m.has<mut<ipv6>>())
-    sum = m.get<mut<ipv6>>().pseudo_header_sum(), length = m.get<mut<ipv6>>().payload_length() + 40u;
-  else return;
-  std::byte* field;
-  if (m.has<mut<tcp>>()) field = m.at<header::tcp, tcp::min_size>() + 16, sum += 6;
-  else if (m.has<mut<udp>>()) field = m.at<header::udp, udp::min_size>() + 6, sum += 17;
-  else return;
-  store_be16(field, fold_checksum(sum + length - (std::uint32_t{l.transport} - l.network)));
+/// Writes the sum of the pseudo-header where the checksum of TCP or UDP lies. Leaves alone what has neither. `l` is
+/// what lies in `b`, which begins `head` bytes behind where its offsets count from.
+[[gnu::noinline, gnu::cold]] inline void write_partial_checksum(mutable_bytes b, std::size_t head,
+                                                                const layers& l) noexcept {
+  const bool tcp = l.has(protocol::tcp), ipv4 = l.has(protocol::ipv4);
+  if ((!tcp && !l.has(protocol::udp)) || l.network < head || l.transport < l.network + (ipv4 ? 20u : 40u) ||
+      l.transport - head + (tcp ? 20u : 8u) > b.size())
+    return;
+  std::byte* const ip = b.data() + (l.network - head);
+  const std::size_t length = load_be16(ip + (ipv4 ? 2 : 4)) + (ipv4 ? 0u : 40u) - (l.transport - l.network);
+  const std::uint64_t sum = add_checksum(ipv4 ? bytes{ip + 12, 8} : bytes{ip + 8, 32});
+  store_be16(b.data() + (l.transport - head) + (tcp ? 16 : 6), fold_checksum(sum + (tcp ? 6u : 17u) + length));
 }
 
 /// Whether handlers with these parameters may write to what such a checksum covers.
@@ -76,8 +72,8 @@ class partial_keeper {
     if constexpr (is_packet)
       if (!holder_) return;
     if (!is_partial() || contents().data() != before_.data() || contents().size() != before_.size()) return;
-    if constexpr (is_packet) write_partial_checksum(mutable_header_map{holder_});
-    else write_partial_checksum(mutable_header_map{holder_.contents(), holder_.headroom, *found_});
+    if constexpr (is_packet) write_partial_checksum(holder_.writable(), holder_.headroom(), holder_.layers());
+    else write_partial_checksum(holder_.contents(), holder_.headroom, *found_);
   }
 
   Holder& holder_;
@@ -105,7 +101,7 @@ template <class... A, class Source>
   const bool inside = before.network >= p.headroom();
   if (now.transport != before.transport) return !inside || complete_checksum(p);
   if (before.network == now.network || p.is_shared()) return true;
-  write_partial_checksum(mutable_header_map{p.writable(), p.headroom(), now});
+  write_partial_checksum(p.writable(), p.headroom(), now);
   return true;
 }
 
