@@ -425,6 +425,20 @@ TEST_CASE("a checksum that is left to the device is right where headers are put 
     run(attach(t.wire, path));
     CHECK(seen == "right right ");
   }
+  SUBCASE("nothing is written behind what was cut") {
+    const auto cut = [](packet& p) {
+      const std::byte* const field = p.data() + 14 + 20 + 6;
+      const std::uint16_t before = load_be16(field);
+      REQUIRE(p.trim(14 + 20 + 4));
+      CHECK(complete_checksum(p));
+      CHECK(load_be16(field) == before);
+    };
+    t.wire.udp(3);
+    auto path = parse() | [](const packet& p) { return p.layers().has(protocol::udp) ? pass : drop; } |
+                &left_to_device | cut | parse() | note(t.arrived);
+    run(attach(t.wire, path));
+    CHECK(t.arrived == "");
+  }
   SUBCASE("IPv4 becomes IPv6") {
     auto path = parse() | &left_to_device |
                 [&](packet& p, ipv4 ip) {

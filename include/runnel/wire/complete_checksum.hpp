@@ -17,14 +17,15 @@ namespace runnel {
 
 /// Completes the checksum of TCP or UDP that a device left partial, in a packet that was parsed: before headers are put
 /// in front of it, or it is cut, for a device completes what it finds itself. Does nothing to others, nor to a packet
-/// that stands for many segments, each of which has a checksum of its own. False when the bytes are shared and cannot
-/// be copied.
+/// that stands for many segments, each of which has a checksum of its own, or was cut before it. False when the bytes
+/// are shared and cannot be copied.
 [[nodiscard]] inline bool complete_checksum(packet& p) noexcept {
   const layers l = p.layers();
   if (p.checksum() != checksum_status::partial || (!l.has(protocol::tcp) && !l.has(protocol::udp))) return true;
   if (p.segment_size() != 0 || l.network < p.headroom()) return true;
   if (p.is_shared() && !p.unshare()) return false;
   const std::size_t start = std::size_t{p.layers().transport} - p.headroom(), field = l.has(protocol::tcp) ? 16 : 6;
+  if (start + field + 2 > p.length()) return true;  // it was cut off
   const std::size_t network = std::size_t{p.layers().network} - p.headroom();
   const std::byte* const datagram = p.data() + network;
   // Padding of the link does not count.
