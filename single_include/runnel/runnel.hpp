@@ -4872,20 +4872,23 @@ namespace runnel {
 
 /// Completes the checksum of TCP or UDP that a device left partial, in a packet that was parsed: before headers are put
 /// in front of it, or it is cut, for a device completes what it finds itself. Does nothing to others, nor to a packet
-/// that stands for many segments, each of which has a checksum of its own, or was cut before it. False when the bytes
-/// are shared and cannot be copied.
+/// that stands for many segments, each of which has a checksum of its own, or of which not all is there. Where that
+/// header was taken off, nothing is left to the device. False when the bytes are shared and cannot be copied.
 [[nodiscard]] inline bool complete_checksum(packet& p) noexcept {
   const layers l = p.layers();
   if (p.checksum() != checksum_status::partial || (!l.has(protocol::tcp) && !l.has(protocol::udp))) return true;
+  if (l.transport < p.headroom()) return p.checksum(checksum_status::unknown), true;
   if (p.segment_size() != 0 || l.network < p.headroom()) return true;
-  if (p.is_shared() && !p.unshare()) return false;
-  const std::size_t start = std::size_t{p.layers().transport} - p.headroom(), field = l.has(protocol::tcp) ? 16 : 6;
-  if (start + field + 2 > p.length()) return true;  // it was cut off
-  const std::size_t network = std::size_t{p.layers().network} - p.headroom();
+  const std::size_t network = std::size_t{l.network} - p.headroom(), start = std::size_t{l.transport} - p.headroom(),
+                    field = start + (l.has(protocol::tcp) ? 16 : 6);
+  if (field + 2 > p.length()) return true;
   const std::byte* const datagram = p.data() + network;
   // Padding of the link does not count.
-  std::size_t left =
-      network + (l.has(protocol::ipv4) ? load_be16(datagram + 2) : load_be16(datagram + 4) + std::size_t{40}) - start;
+  const std::size_t end =
+      network + (l.has(protocol::ipv4) ? load_be16(datagram + 2) : load_be16(datagram + 4) + std::size_t{40});
+  if (end < field + 2 || end > p.total_length()) return true;
+  if (p.is_shared() && !p.unshare()) return false;
+  std::size_t left = end - start;
   std::size_t skip = start;
   running_checksum sum;
   p.for_each_fragment([&](bytes part) {
@@ -4894,7 +4897,7 @@ namespace runnel {
     left -= counted.size();
     sum.add(counted);
   });
-  store_be16(p.writable().data() + start + field, sum.checksum() != 0 ? sum.checksum() : std::uint16_t{0xffff});
+  store_be16(p.writable().data() + field, sum.checksum() != 0 ? sum.checksum() : std::uint16_t{0xffff});
   p.checksum(checksum_status::unknown);
   return true;
 }
@@ -19699,29 +19702,33 @@ constexpr void print(text_writer& out, const basic_udp<Byte>& v) noexcept {
 //
 // The field holds the sum of the pseudo-header, and nothing of the bytes behind it. The setters of the views know
 // nothing of that: they take the difference that they make for one of a whole checksum. So whoever lets others write
-// through views sets the field right afterwards; it follows from the headers alone.
+// through views sets the field right afterwards; what it is follows from the headers alone.
 #ifndef RUNNEL_WIRE_KEEP_PARTIAL_HPP
 #define RUNNEL_WIRE_KEEP_PARTIAL_HPP
 
 #include <concepts>     // same_as
 #include <cstddef>      // byte, size_t
-#include <cstdint>      // uint64_t
+#include <cstdint>      // uint16_t, uint64_t
 #include <type_traits>  // remove_cvref_t
 
 namespace runnel::detail {
 
-/// Writes the sum of the pseudo-header where the checksum of TCP or UDP lies. Leaves alone what has neither. `l` is
-/// what lies in `b`, which begins `head` bytes behind where its offsets count from.
-[[gnu::noinline, gnu::cold]] inline void write_partial_checksum(mutable_bytes b, std::size_t head,
-                                                                const layers& l) noexcept {
+/// Where the checksum of TCP or UDP lies, and the sum of the pseudo-header as the IP header has it.
+struct partial_place {
+  std::size_t field = 0;  // 0: there is none
+  std::uint16_t pseudo_header = 0;
+};
+/// `l` is what lies in `b`, which begins `head` bytes behind where its offsets count from.
+[[nodiscard, gnu::noinline, gnu::cold]] inline partial_place place_of_partial(bytes b, std::size_t head,
+                                                                              const layers& l) noexcept {
   const bool tcp = l.has(protocol::tcp), ipv4 = l.has(protocol::ipv4);
   if ((!tcp && !l.has(protocol::udp)) || l.network < head || l.transport < l.network + (ipv4 ? 20u : 40u) ||
       l.transport - head + (tcp ? 20u : 8u) > b.size())
-    return;
-  std::byte* const ip = b.data() + (l.network - head);
+    return {};
+  const std::byte* const ip = b.data() + (l.network - head);
   const std::size_t length = load_be16(ip + (ipv4 ? 2 : 4)) + (ipv4 ? 0u : 40u) - (l.transport - l.network);
   const std::uint64_t sum = add_checksum(ipv4 ? bytes{ip + 12, 8} : bytes{ip + 8, 32});
-  store_be16(b.data() + (l.transport - head) + (tcp ? 16 : 6), fold_checksum(sum + (tcp ? 6u : 17u) + length));
+  return {l.transport - head + (tcp ? 16u : 6u), fold_checksum(sum + (tcp ? 6u : 17u) + length)};
 }
 
 /// Whether handlers with these parameters may write to what such a checksum covers.
@@ -19730,14 +19737,16 @@ inline constexpr bool writes_transport = ((std::same_as<std::remove_cvref_t<A>, 
                                            std::same_as<std::remove_cvref_t<A>, basic_udp<std::byte>>) ||
                                           ...);
 
-/// While it lives, headers of a packet or a frame may be written: a checksum that was partial is right behind it. Not
-/// where the packet is gone, was moved or cut, or nobody says any longer that it is partial: then it is the writer's.
+/// While it lives, headers of a packet or a frame may be written: a checksum that was partial is right behind it. By
+/// the difference, since not all that was summed up need stand in the IP header: a routing header has the last
+/// destination (RFC 8200 §8.1). Not where the packet is gone, was moved or cut, or nobody says any longer that it is
+/// partial: then it is the writer's.
 template <class Holder>
 class partial_keeper {
  public:
   RUNNEL_INLINE explicit partial_keeper(Holder& h, const layers* found = nullptr) noexcept : holder_(h), found_(found) {
     if (is_partial()) [[unlikely]]
-      before_ = contents();
+      begin();
   }
   partial_keeper(const partial_keeper&) = delete;
   partial_keeper& operator=(const partial_keeper&) = delete;
@@ -19753,17 +19762,33 @@ class partial_keeper {
     else return holder_.checksum == checksum_status::partial;
   }
   [[nodiscard]] RUNNEL_INLINE bytes contents() const noexcept { return holder_.contents(); }
+  [[nodiscard]] partial_place place() const noexcept {
+    if constexpr (is_packet) return place_of_partial(contents(), holder_.headroom(), holder_.layers());
+    else return place_of_partial(contents(), holder_.headroom, *found_);
+  }
+  [[gnu::noinline, gnu::cold]] void begin() noexcept {
+    place_ = place();
+    if (place_.field == 0) return;
+    before_ = contents();
+    sum_ = load_be16(before_.data() + place_.field);
+  }
   [[gnu::noinline, gnu::cold]] void keep() const noexcept {
     if constexpr (is_packet)
       if (!holder_) return;
     if (!is_partial() || contents().data() != before_.data() || contents().size() != before_.size()) return;
-    if constexpr (is_packet) write_partial_checksum(holder_.writable(), holder_.headroom(), holder_.layers());
-    else write_partial_checksum(holder_.contents(), holder_.headroom, *found_);
+    const partial_place now = place();
+    if (now.field != place_.field) return;
+    const bool same = now.pseudo_header == place_.pseudo_header;
+    // A clone that the handler has made has these bytes too, and needs the same.
+    store_be16(const_cast<std::byte*>(before_.data()) + now.field,
+               same ? sum_ : fold_checksum(std::uint64_t{sum_} + (0xffffu - place_.pseudo_header) + now.pseudo_header));
   }
 
   Holder& holder_;
   const layers* found_;
   bytes before_{};
+  partial_place place_{};
+  std::uint16_t sum_ = 0;
 };
 
 /// What keeps the checksum of a packet or frame while a handler with these parameters is called.
@@ -19786,7 +19811,8 @@ template <class... A, class Source>
   const bool inside = before.network >= p.headroom();
   if (now.transport != before.transport) return !inside || complete_checksum(p);
   if (before.network == now.network || p.is_shared()) return true;
-  write_partial_checksum(p.writable(), p.headroom(), now);
+  if (const partial_place at = place_of_partial(p.contents(), p.headroom(), now); at.field != 0)
+    store_be16(p.writable().data() + at.field, at.pseudo_header);
   return true;
 }
 
@@ -28782,7 +28808,7 @@ class alignas(detail::ring_line) handoff {
   [[nodiscard]] bool rests() const noexcept { return (turn_ & 1u) != 0; }
   // Who rests last tells the others, who may be done now. Of two that begin to at once, one sees that the other does.
   void rest() noexcept {
-    __atomic_store_n(&turn_, turn_ + 1, __ATOMIC_RELEASE);
+    __atomic_store_n(&turn_, turn_ + 1 == finished ? 1 : turn_ + 1, __ATOMIC_RELEASE);
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     if (turns() != 0) wake_others();
   }
@@ -28793,7 +28819,7 @@ class alignas(detail::ring_line) handoff {
   [[nodiscard]] std::uint32_t turn_of(unsigned i) const noexcept {
     return __atomic_load_n(&ends_[i].turn_, __ATOMIC_ACQUIRE);
   }
-  // The sum of all turns; 0 when somebody does not rest. It never becomes less.
+  // The sum of all turns; 0 when somebody does not rest. No two are the same within 2^31 turns of a thread.
   [[nodiscard]] std::uint64_t turns() const noexcept {
     std::uint64_t sum = 0;
     for (unsigned i = 0; i < count_; ++i) {

@@ -377,6 +377,28 @@ TEST_CASE("a checksum that is left to the device stays the sum of the pseudo-hea
     run(attach(t.wire, early_path));
     CHECK(seen == "right right ");
   }
+  SUBCASE("by the difference: a routing header can have the destination that was summed up") {
+    constexpr std::uint16_t other = 0x1234;
+    std::vector<std::uint16_t> sums;
+    const auto sum = [&](tcp s) { sums.push_back(s.segment_checksum()); };
+    t.wire.tcp(4);
+    packet clone;
+    auto other_path = parse() |
+                      [](packet& p, mut<tcp> s) {
+                        p.checksum(checksum_status::partial);
+                        s.segment_checksum(other);
+                      } |
+                      [](mut<tcp> s) { s.source_port(2000); } | sum | translate | sum |
+                      [&](packet& p, mut<tcp> s) {
+                        s.window_size(1);
+                        clone = p.clone();
+                      } |
+                      sum | note(t.arrived);
+    run(attach(t.wire, other_path));
+    const std::uint16_t translated = fold_checksum(other + 0xc633u - 0x0a00 + 0x6401 - 0x0001);
+    CHECK(sums == std::vector<std::uint16_t>{other, translated, translated});
+    CHECK(header_map{static_cast<const packet&>(clone)}.get<tcp>().segment_checksum() == sums.back());
+  }
   SUBCASE("a handler that takes the packet or moves it is left alone") {
     seen.clear();
     t.wire.udp(6);
@@ -424,6 +446,19 @@ TEST_CASE("a checksum that is left to the device is right where headers are put 
                 note(t.arrived);
     run(attach(t.wire, path));
     CHECK(seen == "right right ");
+  }
+  SUBCASE("what is not whole stays as it is, and of what was taken off nothing is left to the device") {
+    std::string status;
+    const auto tell = [&](packet& p) {
+      CHECK(complete_checksum(p));
+      status += p.checksum() == checksum_status::partial ? "partial " : "unknown ";
+    };
+    t.wire.udp(3);
+    auto path = parse() | [](const packet& p) { return p.layers().has(protocol::udp) ? pass : drop; } |
+                &left_to_device | [](packet& p) { REQUIRE(p.trim(p.length() - 1)); } | tell |
+                [](packet& p) { REQUIRE(p.pull(14 + 20 + 8)); } | tell | discard;
+    run(attach(t.wire, path));
+    CHECK(status == "partial unknown partial unknown ");
   }
   SUBCASE("nothing is written behind what was cut") {
     const auto cut = [](packet& p) {

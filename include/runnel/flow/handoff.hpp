@@ -210,7 +210,7 @@ class alignas(detail::ring_line) handoff {
   [[nodiscard]] bool rests() const noexcept { return (turn_ & 1u) != 0; }
   // Who rests last tells the others, who may be done now. Of two that begin to at once, one sees that the other does.
   void rest() noexcept {
-    __atomic_store_n(&turn_, turn_ + 1, __ATOMIC_RELEASE);
+    __atomic_store_n(&turn_, turn_ + 1 == finished ? 1 : turn_ + 1, __ATOMIC_RELEASE);
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     if (turns() != 0) wake_others();
   }
@@ -221,7 +221,7 @@ class alignas(detail::ring_line) handoff {
   [[nodiscard]] std::uint32_t turn_of(unsigned i) const noexcept {
     return __atomic_load_n(&ends_[i].turn_, __ATOMIC_ACQUIRE);
   }
-  // The sum of all turns; 0 when somebody does not rest. It never becomes less.
+  // The sum of all turns; 0 when somebody does not rest. No two are the same within 2^31 turns of a thread.
   [[nodiscard]] std::uint64_t turns() const noexcept {
     std::uint64_t sum = 0;
     for (unsigned i = 0; i < count_; ++i) {
