@@ -5,6 +5,7 @@
 
 #if defined(__linux__)
 
+#include <cerrno>
 #include <cstring>
 #include <optional>
 #include <utility>
@@ -70,7 +71,11 @@ TEST_CASE("an interface that is renamed is the same one, also for who has opened
   if (!inside) return;
   auto lo = network_interface::open("lo");
   REQUIRE(lo);
-  REQUIRE(runnel::test::rename_interface("lo", "wan0"));
+  if (!runnel::test::rename_interface("lo", "wan0")) {
+    REQUIRE(errno == ENOSYS);
+    MESSAGE("skipped: interfaces cannot be renamed here, in an emulator");
+    return;
+  }
   CHECK(*lo->set_mtu(1400) == 65536);
   REQUIRE(lo->set_up(true));
   REQUIRE(lo->status());
