@@ -19,6 +19,7 @@
 #include <flow/flow_of.hpp>
 #include <flow/test_device.hpp>
 #include <ip/cut.hpp>
+#include <ip/replay.hpp>
 
 #include <runnel/base/text.hpp>
 #include <runnel/device/null.hpp>
@@ -36,32 +37,6 @@ std::string example_capture() {
 }
 
 constexpr pool_config small{.packets = 1024, .bytes = 1600, .headroom = 64, .bare = 256};
-
-// Hands out frames.
-class replay {
- public:
-  explicit replay(pool& memory) : memory_(&memory) {}
-  void add(octets frame) { frames_.push_back(std::move(frame)); }
-  pool& memory() { return *memory_; }
-  bool done() const { return next_ == frames_.size(); }
-  template <class Take>
-  std::size_t receive(std::size_t room, instant, Take&& take) {
-    std::size_t n = 0;
-    for (; n < room && !done(); ++n) {
-      frame f = memory_->allocate_frame();
-      if (f.slot == no_slot) break;
-      const octets& content = frames_[next_++];
-      copy_bytes(f.put(content.size()), content.data(), content.size());
-      take(f);
-    }
-    return n;
-  }
-
- private:
-  pool* memory_;
-  std::vector<octets> frames_;
-  std::size_t next_ = 0;
-};
 
 // Lets one of `n` packets pass, the one whose turn it is.
 auto every(unsigned n, unsigned which) {

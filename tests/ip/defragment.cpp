@@ -11,6 +11,7 @@
 
 #include <flow/crew.hpp>
 #include <ip/cut.hpp>
+#include <ip/replay.hpp>
 #include <packet/counted_pool.hpp>
 
 #include <runnel/base.hpp>
@@ -22,33 +23,6 @@ using namespace runnel;
 using namespace runnel::test;
 
 namespace {
-
-// Hands out frames, each at its time.
-class replay {
- public:
-  explicit replay(pool& memory) : memory_(&memory) {}
-  void add(octets frame, std::int64_t ms) { frames_.emplace_back(std::move(frame), ms); }
-  pool& memory() { return *memory_; }
-  bool done() const { return next_ == frames_.size(); }
-  template <class Take>
-  std::size_t receive(std::size_t room, instant, Take&& take) {
-    std::size_t n = 0;
-    for (; n < room && !done(); ++n) {
-      frame f = memory_->allocate_frame();
-      if (f.slot == no_slot) break;
-      const auto& [content, ms] = frames_[next_++];
-      copy_bytes(f.put(content.size()), content.data(), content.size());
-      f.timestamp = instant{} + milliseconds(ms);
-      take(f);
-    }
-    return n;
-  }
-
- private:
-  pool* memory_;
-  std::vector<std::pair<octets, std::int64_t>> frames_;
-  std::size_t next_ = 0;
-};
 
 constexpr fragment_config small{.fragments = 16, .datagrams = 8, .seed = 5};
 
