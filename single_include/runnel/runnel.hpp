@@ -2379,6 +2379,8 @@ inline constexpr std::uint8_t is_away = 16;      // on another thread than its p
 inline constexpr std::uint8_t is_missing = 4;
 // Another: `next` says how the packet looked when it came to `fast_path`. Never of one that is chained.
 inline constexpr std::uint8_t has_look = 16;
+// Another: see packet::is_told.
+inline constexpr std::uint8_t is_told = 32;
 
 // One cache line. Its own number leads back to the pool, which lies right before descriptor 0, so that no pointer
 // to it is needed; descriptor i belongs to slot i, so that a frame becomes a packet without an allocation.
@@ -2403,7 +2405,8 @@ struct alignas(64) descriptor {
   std::uint8_t priority;
   std::uint8_t lender_or_queue;  // with is_lent who lends the bytes, else by which receive queue they came
   std::uint8_t special;
-  // checksum_status in bits 0-1, is_missing in bit 2, whether it is traced in bit 3, has_look in bit 4
+  // checksum_status in bits 0-1, is_missing in bit 2, whether it is traced in bit 3, has_look in bit 4,
+  // is_told in bit 5
   std::uint8_t status;
 };
 static_assert(sizeof(descriptor) == 64);
@@ -3009,6 +3012,8 @@ class packet {
   [[nodiscard]] bool traced() const noexcept { return (d_->status & 8u) != 0; }
   /// Sets whether `trace` follows it.
   void traced(bool on) noexcept { d_->status = static_cast<std::uint8_t>(on ? d_->status | 8u : d_->status & ~8u); }
+  /// Whether it is a copy that another thread has given to all (`handoff::copy_to_others`), and has answered if need be.
+  [[nodiscard]] bool is_told() const noexcept { return (d_->status & detail::is_told) != 0; }
   /// The pool that it goes back to.
   [[nodiscard]] pool& home() const noexcept { return pool::of(d_); }
 
@@ -3034,6 +3039,7 @@ class packet {
 
  private:
   friend class pool;
+  friend class handoff;
   friend struct detail::fast_tracker;
   constexpr explicit packet(detail::descriptor* d) noexcept : d_(d) {}
 
@@ -28756,11 +28762,14 @@ class alignas(detail::ring_line) handoff {
     return ring(index_, to).push(packets, own);
   }
   /// Gives each other thread a copy of a packet, from the pool of `copies_to`, else from the packet's own. What finds
-  /// no slot or no room in a ring is counted in `missed()`.
+  /// no slot or no room in a ring is counted in `missed()`. The copies are marked (`packet::is_told`), and such a one
+  /// is not given to anybody again.
   void copy_to_others(const packet& p) noexcept {
+    if (p.is_told()) return;
     for (unsigned to = 0; to < count_; ++to) {
       if (to == index_) continue;
       packet copy = room(to) != 0 ? p.copy(memory_ != nullptr ? *memory_ : p.home()) : packet{};
+      if (copy) copy.d_->status |= detail::is_told;
       if (!copy || push(to, &copy, 1) != 1) ++missed_;
     }
   }
@@ -28932,7 +28941,7 @@ struct steer_stage : stage_defaults {
     for (std::size_t i = 0; i < b.size(); ++i) {
       const std::uint32_t hash = symmetric_flow_hash(b[i]);
       b[i].flow_hash(hash);
-      const unsigned to = hash % end->count();
+      const unsigned to = b[i].is_told() ? end->index() : hash % end->count();
       target[i] = static_cast<std::uint8_t>(to);
       if (to != end->index()) others[to / 64] |= std::uint64_t{1} << to % 64;
     }
@@ -28970,8 +28979,9 @@ struct steer_stage : stage_defaults {
 
 /// Lets the packets whose flow belongs to this thread go on, and hands the others over to theirs: thread `hash %
 /// count`, by `symmetric_flow_hash`, which is also noted in the packet. They come out of that thread's `attach(handoff,
-/// path)`. What is not IP goes to thread 0. Counts what was handed over as `stolen`, and drops what a full ring does
-/// not take (drop_reason::queue_full) or what could not be copied to cross (no_packet). Needs `parse()` before it.
+/// path)`. What is not IP goes to thread 0, a copy that all were given (`packet::is_told`) stays here. Counts what was
+/// handed over as `stolen`, and drops what a full ring does not take (drop_reason::queue_full) or what could not be
+/// copied to cross (no_packet). Needs `parse()` before it.
 ///
 ///     attach(nic, parse() | steer(end) | shared(path)), attach(end, path)
 [[nodiscard]] constexpr auto steer(handoff& end) noexcept { return detail::steer_stage{end}; }
@@ -38489,11 +38499,10 @@ class neighbour_table {
 //
 // Several threads with a table each for one link, and an `ip_interface` of its own under it, since tables change
 // theirs: an answer comes to any of them, not to the one that has asked. Who receives a message tells the others, and
-// is the only one to answer it. Behind the rings stands `learn_neighbours`, before any `steer`; what is told there once
-// more by `answer_neighbours(neighbours, self.rings())` goes round without end:
+// is the only one to answer it. The same stage hears what it is told, and neither answers that nor tells it again:
 //
-//     auto in = parse() | answer_neighbours(neighbours, self.rings()) | steer(self.rings()) | shared(path);
-//     self.run(attach(nic, in), attach(self.rings(), parse() | learn_neighbours(neighbours) | shared(path)),
+//     auto path = parse() | answer_neighbours(neighbours, self.rings()) | ...;
+//     self.run(attach(nic, parse() | steer(self.rings()) | shared(path)), attach(self.rings(), path),
 //              attach(neighbours, transmit(nic)));
 #ifndef RUNNEL_IP_ANSWER_NEIGHBOURS_HPP
 #define RUNNEL_IP_ANSWER_NEIGHBOURS_HPP
@@ -38614,11 +38623,11 @@ struct listener_of_interface {
   return taken_message(p, why);
 }
 
-template <class Tables, bool Answers = true>
+template <class Tables>
 struct answer_neighbours_stage : stage_defaults {
   static constexpr stage_kind kind = stage_kind::each;
   static constexpr bool needs_parsed = true;
-  static constexpr const char* name = Answers ? "answer_neighbours" : "learn_neighbours";
+  static constexpr const char* name = "answer_neighbours";
 
   constexpr explicit answer_neighbours_stage(Tables t, handoff* o = nullptr) noexcept : tables(t), others(o) {}
   RUNNEL_INLINE verdict operator()(packet& p, context& c) noexcept {
@@ -38629,7 +38638,7 @@ struct answer_neighbours_stage : stage_defaults {
     neighbour_table* const table = tables.of(p);
     if (table == nullptr) return pass;
     if (!is_arp) return hear_icmpv6(table, p, found, c.now);
-    return taken_message(p, hear(*table, found.get<arp>(), is_for_us(*table, found), Answers, c.now), others);
+    return taken_message(p, hear(*table, found.get<arp>(), is_for_us(*table, found), !p.is_told(), c.now), others);
   }
   constexpr void print_name(text_writer& out) const noexcept { out << name; }
 
@@ -38654,10 +38663,10 @@ struct answer_neighbours_stage : stage_defaults {
     const bytes whole = icmpv6_bytes(found);
     if (asks) {
       const auto m = neighbour_solicitation::parse(whole, around);
-      return taken_message(p, m ? hear(*table, *m, around, from, Answers, now) : m.error(), others);
+      return taken_message(p, m ? hear(*table, *m, around, from, !p.is_told(), now) : m.error(), others);
     }
     const auto m = neighbour_advertisement::parse(whole, around);
-    return taken_message(p, m ? hear(*table, *m, from, Answers, now) : m.error(), others);
+    return taken_message(p, m ? hear(*table, *m, from, !p.is_told(), now) : m.error(), others);
   }
 };
 
@@ -38683,25 +38692,15 @@ struct answer_neighbours_stage : stage_defaults {
   return detail::answer_neighbours_stage{detail::listener_of_interface<neighbour_table>{tables, n}};
 }
 /// The same on one of several threads that have a table each for the same links: what it takes it also gives to the
-/// others, a copy each, whose `learn_neighbours` stands behind `attach(others, ...)`. Stands before `steer`. What finds
-/// no room on its way is counted in `others.missed()`; the neighbour is asked again then. @{
+/// others, a copy each. Those come to their `attach(others, ...)`, where this stage stands too: it learns from them,
+/// but neither answers nor defends addresses. What finds no room on its way is counted in `others.missed()`; the
+/// neighbour is asked again then. @{
 [[nodiscard]] constexpr auto answer_neighbours(neighbour_table& neighbours, handoff& others) noexcept {
   return detail::answer_neighbours_stage{detail::one_listener<neighbour_table>{&neighbours}, &others};
 }
 [[nodiscard]] constexpr auto answer_neighbours(neighbour_table* const* tables, std::size_t n,
                                                handoff& others) noexcept {
   return detail::answer_neighbours_stage{detail::listener_of_interface<neighbour_table>{tables, n}, &others};
-}
-/// @}
-/// Takes what another thread's `answer_neighbours(neighbours, others)` has told, in the same manner, but neither
-/// answers nor defends addresses: that thread does. @{
-[[nodiscard]] constexpr auto learn_neighbours(neighbour_table& neighbours) noexcept {
-  using table = detail::one_listener<neighbour_table>;
-  return detail::answer_neighbours_stage<table, false>{table{&neighbours}};
-}
-[[nodiscard]] constexpr auto learn_neighbours(neighbour_table* const* tables, std::size_t n) noexcept {
-  using links = detail::listener_of_interface<neighbour_table>;
-  return detail::answer_neighbours_stage<links, false>{links{tables, n}};
 }
 /// @}
 
@@ -44042,7 +44041,7 @@ struct hear_routers_stage : stage_defaults {
   return detail::hear_routers_stage{detail::one_listener<router_discovery>{&discovery}};
 }
 /// The same on one of several threads that have a discovery each for one link: what it takes the others get too, as
-/// with `answer_neighbours(neighbours, others)`; there `hear_routers(discovery)` takes it.
+/// with `answer_neighbours(neighbours, others)`, and take it by the same stage.
 [[nodiscard]] constexpr auto hear_routers(router_discovery& discovery, handoff& others) noexcept {
   return detail::hear_routers_stage{detail::one_listener<router_discovery>{&discovery}, &others};
 }

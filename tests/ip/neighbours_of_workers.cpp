@@ -28,7 +28,8 @@ struct three_workers {
     std::string said = hosts[receiver].hear_by(
         answer_neighbours(hosts[receiver].table, threads[receiver]) | steer(threads[receiver]), ms, headers...);
     for (const unsigned i : {asker, another}) {
-      auto path = parse() | learn_neighbours(hosts[i].table) | [&](packet&) { said += " passed"; } | discard;
+      auto path =
+          parse() | answer_neighbours(hosts[i].table, threads[i]) | [&](packet&) { said += " passed"; } | discard;
       loop{threads.clocks[i], attach(threads[i], path)}.poll();
       said += " | " + hosts[i].at(ms);
     }
@@ -87,6 +88,28 @@ TEST_CASE("what is for another host, or is no such message, goes to one worker o
   CHECK(arrived == 0);
 }
 
+TEST_CASE("where the stage stands among steer is of no matter: what is told goes to each once, and is answered once") {
+  three_workers t;
+  for (const unsigned i : {receiver, asker, another}) t.threads[i].copies_to(t.hosts[i].memory);
+  std::string said = t.hosts[receiver].hear_by(
+      steer(t.threads[receiver]) | answer_neighbours(t.hosts[receiver].table, t.threads[receiver]), 0, to_all,
+      request(peer4, peer, own4));
+  unsigned rounds = 0;
+  for (bool more = true; more && rounds < 10; ++rounds) {
+    more = false;
+    for (const unsigned i : {receiver, asker, another}) {
+      auto path = parse() | steer(t.threads[i]) | answer_neighbours(t.hosts[i].table, t.threads[i]) |
+                  [&](packet&) { said += " passed"; } | discard;
+      more = loop{t.threads.clocks[i], attach(t.threads[i], path)}.poll() != 0 || more;
+      said += t.hosts[i].at(0);
+    }
+  }
+  CHECK(rounds == 2);
+  CHECK(said == "to 02 tells 192.0.2.1 to 192.0.2.2");
+  for (host& h : t.hosts) CHECK(h.line(peer4) == "192.0.2.2 dev eth0 lladdr 02:00:00:00:00:02 STALE");
+  for (host& h : t.hosts) h.memory->reclaim();
+}
+
 TEST_CASE("what finds no room on its way to the others is counted") {
   counted_pool memory{pool_config{.packets = 2, .bytes = 256, .headroom = 64, .bare = 0}};
   crew threads{3, 1};
@@ -117,8 +140,8 @@ TEST_CASE("what a router says to one worker all go by") {
                             ndp_source_link_address{peer});
   CHECK(t.hosts[receiver].faults == "");
   for (const unsigned i : {asker, another})
-    loop{t.threads.clocks[i],
-         attach(t.threads[i], parse() | learn_neighbours(t.hosts[i].table) | hear_routers(of[i].discovery) | discard)}
+    loop{t.threads.clocks[i], attach(t.threads[i], parse() | answer_neighbours(t.hosts[i].table, t.threads[i]) |
+                                                       hear_routers(of[i].discovery, t.threads[i]) | discard)}
         .poll();
   t.hosts[receiver].memory->reclaim();
   for (const one& o : of) {

@@ -29,9 +29,9 @@ int main(int argc, char** argv) {
     ip_interface links[] = {{.mac = status->mac, .addresses = {{addr4("10.0.0.1"), 24}, {addr6("fd00::1"), 64}}}};
     static_neighbour_table<neighbour_config{}> neighbours{self.memory(), links[0], 1234 + self.index()};
 
-    auto path = parse() | learn_neighbours(neighbours) |
+    auto path = parse() | answer_neighbours(neighbours, self.rings()) |
                 answer_echo(ip_interfaces{links}).on<answered>(resolve(neighbours) | transmit(*nic)).on<other>(discard);
-    auto in = parse() | answer_neighbours(neighbours, self.rings()) | steer(self.rings()) | shared(path);
+    auto in = parse() | steer(self.rings()) | shared(path);
     std::printf("worker %u listens\n", self.index());
     std::fflush(stdout);
     self.run(attach(*nic, in), attach(self.rings(), path), attach(neighbours, transmit(*nic)));

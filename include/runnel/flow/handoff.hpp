@@ -158,11 +158,14 @@ class alignas(detail::ring_line) handoff {
     return ring(index_, to).push(packets, own);
   }
   /// Gives each other thread a copy of a packet, from the pool of `copies_to`, else from the packet's own. What finds
-  /// no slot or no room in a ring is counted in `missed()`.
+  /// no slot or no room in a ring is counted in `missed()`. The copies are marked (`packet::is_told`), and such a one
+  /// is not given to anybody again.
   void copy_to_others(const packet& p) noexcept {
+    if (p.is_told()) return;
     for (unsigned to = 0; to < count_; ++to) {
       if (to == index_) continue;
       packet copy = room(to) != 0 ? p.copy(memory_ != nullptr ? *memory_ : p.home()) : packet{};
+      if (copy) copy.d_->status |= detail::is_told;
       if (!copy || push(to, &copy, 1) != 1) ++missed_;
     }
   }
@@ -334,7 +337,7 @@ struct steer_stage : stage_defaults {
     for (std::size_t i = 0; i < b.size(); ++i) {
       const std::uint32_t hash = symmetric_flow_hash(b[i]);
       b[i].flow_hash(hash);
-      const unsigned to = hash % end->count();
+      const unsigned to = b[i].is_told() ? end->index() : hash % end->count();
       target[i] = static_cast<std::uint8_t>(to);
       if (to != end->index()) others[to / 64] |= std::uint64_t{1} << to % 64;
     }
@@ -372,8 +375,9 @@ struct steer_stage : stage_defaults {
 
 /// Lets the packets whose flow belongs to this thread go on, and hands the others over to theirs: thread `hash %
 /// count`, by `symmetric_flow_hash`, which is also noted in the packet. They come out of that thread's `attach(handoff,
-/// path)`. What is not IP goes to thread 0. Counts what was handed over as `stolen`, and drops what a full ring does
-/// not take (drop_reason::queue_full) or what could not be copied to cross (no_packet). Needs `parse()` before it.
+/// path)`. What is not IP goes to thread 0, a copy that all were given (`packet::is_told`) stays here. Counts what was
+/// handed over as `stolen`, and drops what a full ring does not take (drop_reason::queue_full) or what could not be
+/// copied to cross (no_packet). Needs `parse()` before it.
 ///
 ///     attach(nic, parse() | steer(end) | shared(path)), attach(end, path)
 [[nodiscard]] constexpr auto steer(handoff& end) noexcept { return detail::steer_stage{end}; }

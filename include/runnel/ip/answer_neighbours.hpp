@@ -5,11 +5,10 @@
 //
 // Several threads with a table each for one link, and an `ip_interface` of its own under it, since tables change
 // theirs: an answer comes to any of them, not to the one that has asked. Who receives a message tells the others, and
-// is the only one to answer it. Behind the rings stands `learn_neighbours`, before any `steer`; what is told there once
-// more by `answer_neighbours(neighbours, self.rings())` goes round without end:
+// is the only one to answer it. The same stage hears what it is told, and neither answers that nor tells it again:
 //
-//     auto in = parse() | answer_neighbours(neighbours, self.rings()) | steer(self.rings()) | shared(path);
-//     self.run(attach(nic, in), attach(self.rings(), parse() | learn_neighbours(neighbours) | shared(path)),
+//     auto path = parse() | answer_neighbours(neighbours, self.rings()) | ...;
+//     self.run(attach(nic, parse() | steer(self.rings()) | shared(path)), attach(self.rings(), path),
 //              attach(neighbours, transmit(nic)));
 #ifndef RUNNEL_IP_ANSWER_NEIGHBOURS_HPP
 #define RUNNEL_IP_ANSWER_NEIGHBOURS_HPP
@@ -149,11 +148,11 @@ struct listener_of_interface {
   return taken_message(p, why);
 }
 
-template <class Tables, bool Answers = true>
+template <class Tables>
 struct answer_neighbours_stage : stage_defaults {
   static constexpr stage_kind kind = stage_kind::each;
   static constexpr bool needs_parsed = true;
-  static constexpr const char* name = Answers ? "answer_neighbours" : "learn_neighbours";
+  static constexpr const char* name = "answer_neighbours";
 
   constexpr explicit answer_neighbours_stage(Tables t, handoff* o = nullptr) noexcept : tables(t), others(o) {}
   RUNNEL_INLINE verdict operator()(packet& p, context& c) noexcept {
@@ -164,7 +163,7 @@ struct answer_neighbours_stage : stage_defaults {
     neighbour_table* const table = tables.of(p);
     if (table == nullptr) return pass;
     if (!is_arp) return hear_icmpv6(table, p, found, c.now);
-    return taken_message(p, hear(*table, found.get<arp>(), is_for_us(*table, found), Answers, c.now), others);
+    return taken_message(p, hear(*table, found.get<arp>(), is_for_us(*table, found), !p.is_told(), c.now), others);
   }
   constexpr void print_name(text_writer& out) const noexcept { out << name; }
 
@@ -189,10 +188,10 @@ struct answer_neighbours_stage : stage_defaults {
     const bytes whole = icmpv6_bytes(found);
     if (asks) {
       const auto m = neighbour_solicitation::parse(whole, around);
-      return taken_message(p, m ? hear(*table, *m, around, from, Answers, now) : m.error(), others);
+      return taken_message(p, m ? hear(*table, *m, around, from, !p.is_told(), now) : m.error(), others);
     }
     const auto m = neighbour_advertisement::parse(whole, around);
-    return taken_message(p, m ? hear(*table, *m, from, Answers, now) : m.error(), others);
+    return taken_message(p, m ? hear(*table, *m, from, !p.is_told(), now) : m.error(), others);
   }
 };
 
@@ -218,25 +217,15 @@ struct answer_neighbours_stage : stage_defaults {
   return detail::answer_neighbours_stage{detail::listener_of_interface<neighbour_table>{tables, n}};
 }
 /// The same on one of several threads that have a table each for the same links: what it takes it also gives to the
-/// others, a copy each, whose `learn_neighbours` stands behind `attach(others, ...)`. Stands before `steer`. What finds
-/// no room on its way is counted in `others.missed()`; the neighbour is asked again then. @{
+/// others, a copy each. Those come to their `attach(others, ...)`, where this stage stands too: it learns from them,
+/// but neither answers nor defends addresses. What finds no room on its way is counted in `others.missed()`; the
+/// neighbour is asked again then. @{
 [[nodiscard]] constexpr auto answer_neighbours(neighbour_table& neighbours, handoff& others) noexcept {
   return detail::answer_neighbours_stage{detail::one_listener<neighbour_table>{&neighbours}, &others};
 }
 [[nodiscard]] constexpr auto answer_neighbours(neighbour_table* const* tables, std::size_t n,
                                                handoff& others) noexcept {
   return detail::answer_neighbours_stage{detail::listener_of_interface<neighbour_table>{tables, n}, &others};
-}
-/// @}
-/// Takes what another thread's `answer_neighbours(neighbours, others)` has told, in the same manner, but neither
-/// answers nor defends addresses: that thread does. @{
-[[nodiscard]] constexpr auto learn_neighbours(neighbour_table& neighbours) noexcept {
-  using table = detail::one_listener<neighbour_table>;
-  return detail::answer_neighbours_stage<table, false>{table{&neighbours}};
-}
-[[nodiscard]] constexpr auto learn_neighbours(neighbour_table* const* tables, std::size_t n) noexcept {
-  using links = detail::listener_of_interface<neighbour_table>;
-  return detail::answer_neighbours_stage<links, false>{links{tables, n}};
 }
 /// @}
 

@@ -90,7 +90,7 @@ struct hear_routers_stage : stage_defaults {
   return detail::hear_routers_stage{detail::one_listener<router_discovery>{&discovery}};
 }
 /// The same on one of several threads that have a discovery each for one link: what it takes the others get too, as
-/// with `answer_neighbours(neighbours, others)`; there `hear_routers(discovery)` takes it.
+/// with `answer_neighbours(neighbours, others)`, and take it by the same stage.
 [[nodiscard]] constexpr auto hear_routers(router_discovery& discovery, handoff& others) noexcept {
   return detail::hear_routers_stage{detail::one_listener<router_discovery>{&discovery}, &others};
 }

@@ -25,6 +25,8 @@ inline constexpr std::uint8_t is_away = 16;      // on another thread than its p
 inline constexpr std::uint8_t is_missing = 4;
 // Another: `next` says how the packet looked when it came to `fast_path`. Never of one that is chained.
 inline constexpr std::uint8_t has_look = 16;
+// Another: see packet::is_told.
+inline constexpr std::uint8_t is_told = 32;
 
 // One cache line. Its own number leads back to the pool, which lies right before descriptor 0, so that no pointer
 // to it is needed; descriptor i belongs to slot i, so that a frame becomes a packet without an allocation.
@@ -49,7 +51,8 @@ struct alignas(64) descriptor {
   std::uint8_t priority;
   std::uint8_t lender_or_queue;  // with is_lent who lends the bytes, else by which receive queue they came
   std::uint8_t special;
-  // checksum_status in bits 0-1, is_missing in bit 2, whether it is traced in bit 3, has_look in bit 4
+  // checksum_status in bits 0-1, is_missing in bit 2, whether it is traced in bit 3, has_look in bit 4,
+  // is_told in bit 5
   std::uint8_t status;
 };
 static_assert(sizeof(descriptor) == 64);
