@@ -31,14 +31,44 @@ TEST_CASE("a token bucket gives a burst, then its rate, and never more than a bu
   CHECK(taken(hourly, t + seconds(1800)) == 1);
 }
 
+TEST_CASE("a token bucket counts bytes, and parts of a nanosecond for each") {
+  token_bucket b{1'500'000'000, 9'000};  // two thirds of a nanosecond each
+  const instant t{};
+  CHECK(b.take(t, 7'500));
+  CHECK(!b.take(t, 1'800));  // and takes nothing
+  CHECK(b.take(t, 1'500));
+  CHECK(!b.take(t + nanoseconds(990), 1'500));
+  CHECK(b.take(t + nanoseconds(1'000), 1'500));
+  CHECK(!b.take(t + seconds(9), 9'010));  // so many there never are
+  CHECK(b.take(t + seconds(9), 9'000));
+  std::uint64_t bytes = 0;
+  const instant from = t + seconds(10);
+  for (instant now = from; now < from + milliseconds(10); now = now + nanoseconds(900))
+    if (b.take(now, 1500)) bytes += 1500;
+  CHECK(bytes >= 14'990'000);
+  CHECK(bytes <= 15'040'000);
+  token_bucket wide{std::uint64_t{1} << 40, std::uint64_t{1} << 41};
+  CHECK(wide.take(t, std::uint64_t{1} << 41));
+  CHECK(!wide.take(t + milliseconds(999), std::uint64_t{1} << 40));
+  CHECK(wide.take(t + milliseconds(1001), std::uint64_t{1} << 40));
+  token_bucket counted{0, 100};
+  CHECK(counted.take(t, 60));
+  CHECK(!counted.take(t, 60));
+  CHECK(counted.take(t, 40));
+  CHECK(!b.take(t + seconds(20), ~std::uint64_t{0}));
+}
+
 TEST_CASE("a token bucket knows its edges") {
   token_bucket none{0, 2};
   CHECK(taken(none, {}) == 2);
   CHECK(taken(none, never) == 0);
   token_bucket one{1, 0};
   CHECK(taken(one, {}) == 1);
-  token_bucket fast{~std::uint64_t{0}, ~std::uint32_t{0}};
+  token_bucket fast{1'000'000'000, ~std::uint32_t{0}};
   CHECK(taken(fast, {}) == 100);
+  token_bucket faster{~std::uint64_t{0}};  // one in a nanosecond
+  CHECK(taken(faster, {}) == 1);
+  CHECK(taken(faster, instant{} + nanoseconds(1)) == 1);
   token_bucket slow{1, ~std::uint32_t{0}, seconds(86400)};
   CHECK(taken(slow, {}) == 100);
 }

@@ -222,3 +222,22 @@ TEST_CASE("a limit lets a burst through, and then its rate; a log has one of its
   t.run(chain<here>(policy));
   CHECK(logged == " over 3 over 7");
 }
+
+TEST_CASE("a limit counts bytes where it is told to") {
+  place_of_chains t;
+  t.device.several(1, 1);
+  token_bucket one{1, 100'000};
+  t.run(chain<here>(rules(when(has<udp>) >> limit_bytes(one) >> accept), drop));
+  REQUIRE(t.passed == "1");
+  std::uint64_t length = 0;  // of each
+  while (one.take(t.clock.now(), 1)) ++length;
+  length = 100'000 - length;
+  CHECK(length >= 42);
+  token_bucket three{1, 3 * length}, over{1, 3 * length};
+  t.device.several(1, 5);
+  t.run(chain<here>(rules(when(has<udp>) >> limit_bytes(three) >> accept), drop));
+  CHECK(t.passed == "1 2 3");
+  t.device.several(1, 5);
+  t.run(chain<here>(rules(when(has<udp>) >> limit_bytes_over(over) >> drop)));
+  CHECK(t.passed == "1 2 3");
+}

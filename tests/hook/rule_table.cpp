@@ -51,6 +51,8 @@ constexpr const char* gateway =
     "\t\tip dscp set 0x2e ip ttl set 9\n"
     "\t\tmeta l4proto tcp tcp option maxseg size set 1400\n"
     "\t\tmeta mark 0x5 meta nftrace set 1\n"
+    "\t\tlimit rate over 10 mbytes/second burst 64 kbytes drop\n"
+    "\t\tlimit rate 1500 bytes/minute accept\n"
     "\t}\n"
     "}\n"
     "table ip6 six {\n"
@@ -66,7 +68,7 @@ TEST_CASE("a ruleset is printed as it was read, and nft takes it") {
   table t;
   const auto rules = load(t, gateway);
   REQUIRE_MESSAGE(rules, (rules ? "" : rules.error().message()));
-  CHECK(*rules == 16);
+  CHECK(*rules == 18);
   CHECK(printed(t) == gateway);
   if (!runnel_test::can_ask_nft()) return;
   CHECK(runnel_test::nft_says(printed(t)) == "");
@@ -162,6 +164,12 @@ TEST_CASE("errors say where, and what was expected") {
   CHECK(chain("  limit rate 5/fortnight accept") ==
         "rules: line 3, column 16: expected one of second, minute, hour, day, week, not \"fortnight\"");
   CHECK(chain("  limit rate 0/second accept") == "rules: line 3, column 14: a rate of at least 1");
+  CHECK(chain("  limit rate 1000000001/second accept") == "rules: line 3, column 14: at most 1000000000 packets");
+  CHECK(chain("  limit rate 1000001 mbytes/second accept") == "rules: line 3, column 14: at most 1000000000000 bytes");
+  CHECK(chain("  limit rate 10 mbytes/second burst 5 packets accept") ==
+        "rules: line 3, column 39: expected bytes, kbytes or mbytes, not \"packets\"");
+  CHECK(chain("  limit rate 10/second burst 5 kbytes accept") ==
+        "rules: line 3, column 39: expected packets, not \"accept\"");
   CHECK(chain("  log level loud") ==
         "rules: line 3, column 13: expected one of emerg, alert, crit, err, warn, notice, info, debug, not \"loud\"");
   CHECK(chain("  log group 65536") == "rules: line 3, column 13: expected a group up to 65535, not \"65536\"");

@@ -202,6 +202,23 @@ TEST_CASE("a limit for each source, and no more sources than the set has room fo
   CHECK(t.ask(a) == "drop");
 }
 
+TEST_CASE("a limit of bytes for each source") {
+  asked_table t(table_of("set s { type ipv4_addr; size 4; flags dynamic,timeout; }",
+                         "add @s { ip saddr timeout 60s limit rate over 100 bytes/second burst 150 bytes } drop"));
+  const ipv4_address a{10, 0, 0, 1}, b{10, 0, 0, 2};
+  const auto passed = [&](const ipv4_address& from) {
+    unsigned n = 0;
+    while (n < 100 && t.ask(from) == "0") ++n;
+    return n;
+  };
+  const std::size_t length = t.udp(a).total_length();
+  REQUIRE(length == 46);
+  CHECK(passed(a) == 5);  // a second's worth, and the burst
+  CHECK(passed(b) == 5);
+  t.now(1001);
+  CHECK(passed(a) == 2);  // with 20 bytes that were left
+}
+
 TEST_CASE("what is wrong with maps and changes is said") {
   const auto says = [](const std::string& sets, const std::string& of_chain) {
     return why_not(("table ip t {\n" + sets + "\nchain c {\n" + of_chain + "\n}\n}").c_str());

@@ -38,7 +38,7 @@
 // its chain, `counter` and `flags` stand before the elements; `snat to :1024-65535` and `tproxy to` need not follow a
 // test of the protocol, and the first takes ICMP's identifiers too; a local handler has a port, but no address. A
 // connection that `ct count over` says is over is not counted itself: those that are in stay in. Not known are
-// concatenations, objects with names, queue, quota, limits of bytes, conditions behind statements.
+// concatenations, objects with names, queue, quota, conditions behind statements.
 #ifndef RUNNEL_HOOK_PARSE_RULE_TABLE_HPP
 #define RUNNEL_HOOK_PARSE_RULE_TABLE_HPP
 

@@ -117,7 +117,21 @@ class statement_loader {
     if (in.good() && port == 0) in.fail_at(at, "a port is 1 or above");
     add(statement_kind::divert, port);
   }
-  // `over 10/second burst 5 packets`: its number.
+  // `10`, or `64 kbytes`: a number of packets or bytes.
+  std::uint64_t parse_amount(const char* wanted, bool& bytes) noexcept {
+    in.skip_gap();
+    const std::size_t at = in.at();
+    const std::uint64_t n = in.number_up_to(1'000'000'000'000, wanted);
+    for (const byte_unit& u : byte_units) {
+      if (!in.accept_words(u.name)) continue;
+      bytes = true;
+      if (n > 1'000'000'000'000 / u.bytes) in.fail_at(at, "at most 1000000000000 bytes");
+      return n * u.bytes;
+    }
+    if (in.good() && n > 1'000'000'000) in.fail_at(at, "at most 1000000000 packets");
+    return n;
+  }
+  // `over 10/second burst 5 packets`, `1 mbytes/second burst 64 kbytes`: its number.
   std::uint32_t parse_limit() noexcept {
     if (t_.size.limits == t_.room.limits)
       return in.fail("more limits than there is room for: rule_table_config::limits"), 0;
@@ -125,7 +139,8 @@ class statement_loader {
     l.over = in.accept_words("over");
     in.skip_gap();
     const std::size_t at = in.at();
-    l.rate = in.number_up_to(1'000'000'000, "a number of packets, such as 10/second");
+    l.rate = parse_amount("a number of packets or bytes, such as 10/second or 64 kbytes/second", l.bytes);
+    if (l.bytes) l.burst = 0;
     if (in.good() && l.rate == 0) in.fail_at(at, "a rate of at least 1");
     if (!in.accept("/")) in.expected("\"/\" and one of second, minute, hour, day, week");
     bool found = false;
@@ -135,11 +150,14 @@ class statement_loader {
     }
     if (!found) in.expected("one of second, minute, hour, day, week");
     if (in.accept_words("burst")) {
-      l.burst = static_cast<std::uint32_t>(in.number_up_to(1'000'000'000, "a number of packets"));
-      if (!in.accept_words("packets")) in.expected("packets");
+      bool bytes = false;
+      l.burst = parse_amount(l.bytes ? "a number of bytes" : "a number of packets", bytes);
+      if (!l.bytes && !in.accept_words("packets")) in.expected("packets");
+      else if (l.bytes && !bytes) in.expected("bytes, kbytes or mbytes");
     }
     if (!in.good()) return 0;
-    l.bucket = token_bucket{l.rate, l.burst, seconds(limit_units[l.unit].seconds)};
+    // Of bytes as many as come in a unit are a burst already (net/netfilter/nft_limit.c).
+    l.bucket = token_bucket{l.rate, l.bytes ? l.rate + l.burst : l.burst, seconds(limit_units[l.unit].seconds)};
     t_.limits[t_.size.limits] = l;
     return t_.size.limits++;
   }

@@ -181,8 +181,21 @@ class table_printer {
     sets_.use(t_.set_of(s));
   }
   void limit(text_writer& to, const table_limit& l) noexcept {
-    to << "limit rate " << (l.over ? "over " : "") << l.rate << '/' << limit_units[l.unit].name << " burst " << l.burst
-       << " packets";
+    to << "limit rate " << (l.over ? "over " : "");
+    amount(to, l, l.rate);
+    to << '/' << limit_units[l.unit].name;
+    if (l.bytes && l.burst == 0) return;
+    amount(to << " burst ", l, l.burst);
+    if (!l.bytes) to << " packets";
+  }
+  static void amount(text_writer& to, const table_limit& l, std::uint64_t n) noexcept {
+    if (!l.bytes) {
+      to << n;
+      return;
+    }
+    const byte_unit* u = byte_units;
+    while (n % u->bytes != 0) ++u;
+    to << n / u->bytes << ' ' << u->name;
   }
   void count(text_writer& to, const connection_limit& l) noexcept {
     to << "ct count " << (l.over ? "over " : "") << l.most;

@@ -70,9 +70,11 @@ struct table_rule {
 struct table_limit {
   token_bucket bucket{1};
   std::uint64_t rate = 1;
-  std::uint32_t burst = 5;
+  std::uint64_t burst = 5;
   std::uint8_t unit = 0;  // its place in limit_units
   bool over = false;
+  bool bytes = false;  // not packets
+  [[nodiscard]] std::uint64_t tokens_of(std::size_t length) const noexcept { return bytes ? length : 1; }
 };
 // `ct count over 20` of a rule, or of each element.
 struct connection_limit {
@@ -94,6 +96,11 @@ struct limit_unit {
 };
 inline constexpr limit_unit limit_units[] = {
     {"second", 1}, {"minute", 60}, {"hour", 3600}, {"day", 86400}, {"week", 604800}};
+struct byte_unit {
+  const char* name;
+  std::uint64_t bytes;
+};
+inline constexpr byte_unit byte_units[] = {{"mbytes", 1 << 20}, {"kbytes", 1 << 10}, {"bytes", 1}};
 inline constexpr std::uint16_t no_chain = 0xffff;
 struct table_chain {
   char name[name_room] = {};

@@ -134,7 +134,7 @@ target_end change_set(rule_table_parts& t, const statement& s, rule_run& r) noex
   if (u.limit == table_update::no_limit) return target_end::next;
   const table_limit& l = t.limits[u.limit];
   instant full{e.full_at};
-  const bool took = l.bucket.take(instant{t.clock.now}, full);
+  const bool took = l.bucket.take(instant{t.clock.now}, full, l.tokens_of(r.s.length));
   e.full_at = full.ns;
   return took != l.over ? target_end::next : target_end::next_rule;
 }
@@ -184,7 +184,7 @@ target_end act(rule_table_parts& t, const statement& s, table_rule& rule, rule_r
       return target_end::next;
     case kind::limit: {
       table_limit& l = t.limits[s.index];
-      return l.bucket.take(r.c.now) != l.over ? target_end::next : target_end::next_rule;
+      return l.bucket.take(r.c.now, l.tokens_of(r.s.length)) != l.over ? target_end::next : target_end::next_rule;
     }
     case kind::count_connections: {
       connection_limit& l = t.connection_limits[s.index];

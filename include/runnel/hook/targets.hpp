@@ -80,8 +80,9 @@ struct limit_target {
   static constexpr bool is_target = true;
   token_bucket* bucket;
   bool over;
-  RUNNEL_INLINE target_end run(packet&, context& c) const noexcept {
-    return bucket->take(c.now) != over ? target_end::next : target_end::next_rule;
+  bool bytes = false;
+  RUNNEL_INLINE target_end run(packet& p, context& c) const noexcept {
+    return bucket->take(c.now, bytes ? p.total_length() : 1) != over ? target_end::next : target_end::next_rule;
   }
 };
 struct count_target {
@@ -145,6 +146,14 @@ struct log_target {
 [[nodiscard]] constexpr detail::limit_target limit(token_bucket& bucket) noexcept { return {&bucket, false}; }
 /// The opposite: the rest of the rule is for packets for which there is none. nft's `limit rate over`.
 [[nodiscard]] constexpr detail::limit_target limit_over(token_bucket& bucket) noexcept { return {&bucket, true}; }
+/// Both with a token for each byte of the packet, from its link header on: nft's `limit rate 1 mbytes/second`. @{
+[[nodiscard]] constexpr detail::limit_target limit_bytes(token_bucket& bucket) noexcept {
+  return {&bucket, false, true};
+}
+[[nodiscard]] constexpr detail::limit_target limit_bytes_over(token_bucket& bucket) noexcept {
+  return {&bucket, true, true};
+}
+/// @}
 /// Calls `write(prefix, packet)` as long as `bucket` has tokens, and goes on. All three must outlive the chain.
 template <class Function>
 [[nodiscard]] constexpr detail::log_target<Function> log(const char* prefix, Function& write,

@@ -16,6 +16,7 @@ enum class drop_reason : std::uint8_t {
   blocklist,            ///< an address or port is on a list of unwanted ones
   no_match,             ///< no rule matched and the policy is to drop
   rejected,             ///< a rule refuses it, and the hook has no way `refused` on which its sender would be told
+  over_limit,           ///< more came than a rate allows (a handler with a `token_bucket`)
   discarded,            ///< the pipeline ends here on purpose (`discard`)
   aborted,              ///< an early verdict reported a fault of its own
   truncated_capture,    ///< the capture cut the packet short before its headers ended
@@ -89,6 +90,7 @@ inline constexpr std::size_t drop_reason_count = static_cast<std::size_t>(drop_r
       "blocklist",
       "no_match",
       "rejected",
+      "over_limit",
       "discarded",
       "aborted",
       "truncated_capture",
