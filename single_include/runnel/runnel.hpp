@@ -9371,6 +9371,21 @@ class basic_ipv4 {
   {
     set16(4, v);
   }
+  constexpr void dont_fragment(bool on) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    set16(6, static_cast<std::uint16_t>((load_be16(p_ + 6) & 0xbfffu) | (on ? 0x4000u : 0u)));
+  }
+  constexpr void more_fragments(bool on) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    set16(6, static_cast<std::uint16_t>((load_be16(p_ + 6) & 0xdfffu) | (on ? 0x2000u : 0u)));
+  }
+  constexpr void protocol_number(std::uint8_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    set16(8, static_cast<std::uint16_t>((load_be16(p_ + 8) & 0xff00u) | v));
+  }
   constexpr void time_to_live(std::uint8_t v) const noexcept
     requires(!std::is_const_v<Byte>)
   {
@@ -9380,6 +9395,18 @@ class basic_ipv4 {
     store_u8(p_ + 8, v);
   }
   /// @}
+  /// The same in bytes, a multiple of 8 below 65536.
+  constexpr void fragment_offset(std::size_t bytes) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    set16(6, static_cast<std::uint16_t>((load_be16(p_ + 6) & 0xe000u) | (bytes / 8 & 0x1fffu)));
+  }
+  /// The same for header and payload. This view still ends where it did.
+  constexpr void total_length(std::uint16_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    set16(2, v);
+  }
   /// The TTL, which is not 0, becomes one less, and the header checksum follows (RFC 1141).
   constexpr void decrement_time_to_live() const noexcept
     requires(!std::is_const_v<Byte>)

@@ -24,6 +24,27 @@ TEST_CASE("an IPv4 header that is written is read back, with a right checksum") 
     print(line, *v);
     CHECK(same_text(line.c_str(), "10.0.0.1 > 1.2.3.4: ttl 3, id 7, DF, dscp 46, proto 17, length 28"));
   }
+  SUBCASE("those of fragments too, each beside the others' bits") {
+    v->more_fragments(true);
+    v->fragment_offset(65528);
+    v->total_length(24);
+    v->protocol_number(6);
+    CHECK(v->checksum_ok());
+    CHECK(v->time_to_live() == 64);
+    text<> line;
+    print(line, *v);
+    CHECK(same_text(line.c_str(), "10.0.0.1 > 10.0.0.2: ttl 64, id 7, offset 65528+, DF, proto 6, length 24"));
+    v->dont_fragment(false);
+    v->fragment_offset(8);
+    CHECK(load_be16(b + 6) == 0x2001);
+    v->more_fragments(false);
+    v->dont_fragment(true);
+    CHECK(load_be16(b + 6) == 0x4001);
+    v->fragment_offset(0);
+    CHECK(!v->is_fragment());
+    CHECK(v->checksum_ok());
+    CHECK(v->payload().size() == 8);
+  }
 }
 
 TEST_CASE("RFC 1141: a hop less changes an IPv4 header as setting the TTL does, whatever its checksum is") {
