@@ -9396,10 +9396,10 @@ class basic_ipv4 {
   }
   /// @}
   /// The same in bytes, a multiple of 8 below 65536.
-  constexpr void fragment_offset(std::size_t bytes) const noexcept
+  constexpr void fragment_offset(std::size_t v) const noexcept
     requires(!std::is_const_v<Byte>)
   {
-    set16(6, static_cast<std::uint16_t>((load_be16(p_ + 6) & 0xe000u) | (bytes / 8 & 0x1fffu)));
+    set16(6, static_cast<std::uint16_t>((load_be16(p_ + 6) & 0xe000u) | (v / 8 & 0x1fffu)));
   }
   /// The same for header and payload. This view still ends where it did.
   constexpr void total_length(std::uint16_t v) const noexcept
@@ -20095,7 +20095,9 @@ concept handler_function =
 template <class F>
 concept handler_by_value = handler_function<F> && demands<typename signature<F>::arguments>::packets_by_value;
 template <class F>
-concept burst_function = has_signature<F> && std::same_as<typename signature<F>::arguments, type_list<burst&>>;
+concept burst_function =
+    has_signature<F> && (std::same_as<typename signature<F>::arguments, type_list<burst&>> ||
+                         std::same_as<typename signature<F>::arguments, type_list<burst&, instant>>);
 template <class F>
 concept rules_function = requires(const F& f, const subject& s) {
   { f(s) } -> std::convertible_to<verdict>;
@@ -20134,12 +20136,11 @@ RUNNEL_INLINE void prefetch_for(F& function, packet& p, context& c, const layers
 ///   `instant` (the time) or `const subject&`, and which returns a `verdict` or nothing. It runs for the packets
 ///   that have all these headers; the others pass it by;
 /// - an object with one such `operator()`, and perhaps `void prefetch(...)` with parameters of the same kinds, which is
-///   called for each packet some time before the object sees it, 16 packets of the same burst before if there are as
-///   many: the place for `prefetch_to_read`. It may mark the packet, as with a flow hash, and changes nothing else in
-///   it (RUNNEL_ASSERT). One that asks for nothing but header views may be called before a stage in front of it has
-///   decided on the packet, if that stage writes to no packet. A stage that moves the packet out of the handle returns
-///   `stolen` (RUNNEL_ASSERT), or nothing;
-/// - an object with `void operator()(burst&)`;
+///   called for each packet some time before the object sees it, 16 packets of the burst before if there are as many:
+///   the place for `prefetch_to_read`. It may mark the packet, as with a flow hash, and changes nothing else in it
+///   (RUNNEL_ASSERT). One that asks for header views only may be called before a stage in front of it has decided, if
+///   that writes to no packet. A stage that moves the packet out of the handle returns `stolen` (RUNNEL_ASSERT);
+/// - an object with `void operator()(burst&)`, or `void operator()(burst&, instant)`;
 /// - rules;
 /// - what the functions of this library return: `parse()`, `xdp(...)`, `branch(...)`, `tee(...)`, `transmit(...)`, ...
 template <class S>
@@ -20284,7 +20285,10 @@ template <class F>
 struct burst_stage : stage_defaults {
   static constexpr stage_kind kind = stage_kind::burst;
   constexpr explicit burst_stage(F f) noexcept : function(std::move(f)) {}
-  RUNNEL_INLINE void operator()(burst& b, context&) noexcept { function(b); }
+  RUNNEL_INLINE void operator()(burst& b, context& c) noexcept {
+    if constexpr (std::invocable<F&, burst&>) function(b);
+    else function(b, c.now);
+  }
   constexpr void print_name(text_writer& out) const noexcept { runnel::detail::print_name(out, function, "burst"); }
   F function;
 };
@@ -20317,9 +20321,8 @@ RUNNEL_INLINE constexpr auto as_stage(S s) noexcept {
       "to take ownership, end the pipeline in deliver([](packet p) {...}), or move the packet out of packet& "
       "and return stolen");
   if constexpr (native_stage<S>) return s;
-  else if constexpr (handler_by_value<S>) return not_a_stage{};
   else if constexpr (burst_function<S>) return burst_stage<S>{std::move(s)};
-  else if constexpr (handler_function<S>) return handler_stage<S>{std::move(s)};
+  else if constexpr (handler_function<S> && !handler_by_value<S>) return handler_stage<S>{std::move(s)};
   else if constexpr (rules_function<S>) return rules_stage<S>{std::move(s)};
   else return not_a_stage{};
 }
@@ -35304,13 +35307,13 @@ class statement_loader {
     add(statement_kind::divert, port);
   }
   // `10`, or `64 kbytes`: a number of packets or bytes.
-  std::uint64_t parse_amount(const char* wanted, bool& bytes) noexcept {
+  std::uint64_t parse_amount(const char* wanted, bool& in_bytes) noexcept {
     in.skip_gap();
     const std::size_t at = in.at();
     const std::uint64_t n = in.number_up_to(1'000'000'000'000, wanted);
     for (const byte_unit& u : byte_units) {
       if (!in.accept_words(u.name)) continue;
-      bytes = true;
+      in_bytes = true;
       if (n > 1'000'000'000'000 / u.bytes) in.fail_at(at, "at most 1000000000000 bytes");
       return n * u.bytes;
     }
@@ -35336,10 +35339,10 @@ class statement_loader {
     }
     if (!found) in.expected("one of second, minute, hour, day, week");
     if (in.accept_words("burst")) {
-      bool bytes = false;
-      l.burst = parse_amount(l.bytes ? "a number of bytes" : "a number of packets", bytes);
+      bool in_bytes = false;
+      l.burst = parse_amount(l.bytes ? "a number of bytes" : "a number of packets", in_bytes);
       if (!l.bytes && !in.accept_words("packets")) in.expected("packets");
-      else if (l.bytes && !bytes) in.expected("bytes, kbytes or mbytes");
+      else if (l.bytes && !in_bytes) in.expected("bytes, kbytes or mbytes");
     }
     if (!in.good()) return 0;
     // Of bytes as many as come in a unit are a burst already (net/netfilter/nft_limit.c).

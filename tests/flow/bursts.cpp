@@ -39,6 +39,21 @@ TEST_CASE("a burst stage sees all packets at once, and lets them pass unless it 
   CHECK(t.arrived == "1 2 3 4 5");
 }
 
+TEST_CASE("a burst stage is told the time when it asks for it") {
+  fixture t;
+  manual_clock clock;
+  clock.advance(milliseconds(7));
+  t.wire.several(1, 3);
+  instant seen{};
+  auto path = parse() | [&](burst& b, instant now) {
+    seen = now;
+    b.verdict_on(1) = drop;
+  } | note(t.arrived);
+  run(clock, attach(t.wire, path));
+  CHECK(seen == instant{} + milliseconds(7));
+  CHECK(t.arrived == "1 3");
+}
+
 TEST_CASE("a burst stage sets verdicts, and each is carried out and counted") {
   fixture t;
   t.wire.several(1, 6);

@@ -238,7 +238,9 @@ concept handler_function =
 template <class F>
 concept handler_by_value = handler_function<F> && demands<typename signature<F>::arguments>::packets_by_value;
 template <class F>
-concept burst_function = has_signature<F> && std::same_as<typename signature<F>::arguments, type_list<burst&>>;
+concept burst_function =
+    has_signature<F> && (std::same_as<typename signature<F>::arguments, type_list<burst&>> ||
+                         std::same_as<typename signature<F>::arguments, type_list<burst&, instant>>);
 template <class F>
 concept rules_function = requires(const F& f, const subject& s) {
   { f(s) } -> std::convertible_to<verdict>;
@@ -277,12 +279,11 @@ RUNNEL_INLINE void prefetch_for(F& function, packet& p, context& c, const layers
 ///   `instant` (the time) or `const subject&`, and which returns a `verdict` or nothing. It runs for the packets
 ///   that have all these headers; the others pass it by;
 /// - an object with one such `operator()`, and perhaps `void prefetch(...)` with parameters of the same kinds, which is
-///   called for each packet some time before the object sees it, 16 packets of the same burst before if there are as
-///   many: the place for `prefetch_to_read`. It may mark the packet, as with a flow hash, and changes nothing else in
-///   it (RUNNEL_ASSERT). One that asks for nothing but header views may be called before a stage in front of it has
-///   decided on the packet, if that stage writes to no packet. A stage that moves the packet out of the handle returns
-///   `stolen` (RUNNEL_ASSERT), or nothing;
-/// - an object with `void operator()(burst&)`;
+///   called for each packet some time before the object sees it, 16 packets of the burst before if there are as many:
+///   the place for `prefetch_to_read`. It may mark the packet, as with a flow hash, and changes nothing else in it
+///   (RUNNEL_ASSERT). One that asks for header views only may be called before a stage in front of it has decided, if
+///   that writes to no packet. A stage that moves the packet out of the handle returns `stolen` (RUNNEL_ASSERT);
+/// - an object with `void operator()(burst&)`, or `void operator()(burst&, instant)`;
 /// - rules;
 /// - what the functions of this library return: `parse()`, `xdp(...)`, `branch(...)`, `tee(...)`, `transmit(...)`, ...
 template <class S>
@@ -427,7 +428,10 @@ template <class F>
 struct burst_stage : stage_defaults {
   static constexpr stage_kind kind = stage_kind::burst;
   constexpr explicit burst_stage(F f) noexcept : function(std::move(f)) {}
-  RUNNEL_INLINE void operator()(burst& b, context&) noexcept { function(b); }
+  RUNNEL_INLINE void operator()(burst& b, context& c) noexcept {
+    if constexpr (std::invocable<F&, burst&>) function(b);
+    else function(b, c.now);
+  }
   constexpr void print_name(text_writer& out) const noexcept { runnel::detail::print_name(out, function, "burst"); }
   F function;
 };
@@ -460,9 +464,8 @@ RUNNEL_INLINE constexpr auto as_stage(S s) noexcept {
       "to take ownership, end the pipeline in deliver([](packet p) {...}), or move the packet out of packet& "
       "and return stolen");
   if constexpr (native_stage<S>) return s;
-  else if constexpr (handler_by_value<S>) return not_a_stage{};
   else if constexpr (burst_function<S>) return burst_stage<S>{std::move(s)};
-  else if constexpr (handler_function<S>) return handler_stage<S>{std::move(s)};
+  else if constexpr (handler_function<S> && !handler_by_value<S>) return handler_stage<S>{std::move(s)};
   else if constexpr (rules_function<S>) return rules_stage<S>{std::move(s)};
   else return not_a_stage{};
 }

@@ -118,13 +118,13 @@ class statement_loader {
     add(statement_kind::divert, port);
   }
   // `10`, or `64 kbytes`: a number of packets or bytes.
-  std::uint64_t parse_amount(const char* wanted, bool& bytes) noexcept {
+  std::uint64_t parse_amount(const char* wanted, bool& in_bytes) noexcept {
     in.skip_gap();
     const std::size_t at = in.at();
     const std::uint64_t n = in.number_up_to(1'000'000'000'000, wanted);
     for (const byte_unit& u : byte_units) {
       if (!in.accept_words(u.name)) continue;
-      bytes = true;
+      in_bytes = true;
       if (n > 1'000'000'000'000 / u.bytes) in.fail_at(at, "at most 1000000000000 bytes");
       return n * u.bytes;
     }
@@ -150,10 +150,10 @@ class statement_loader {
     }
     if (!found) in.expected("one of second, minute, hour, day, week");
     if (in.accept_words("burst")) {
-      bool bytes = false;
-      l.burst = parse_amount(l.bytes ? "a number of bytes" : "a number of packets", bytes);
+      bool in_bytes = false;
+      l.burst = parse_amount(l.bytes ? "a number of bytes" : "a number of packets", in_bytes);
       if (!l.bytes && !in.accept_words("packets")) in.expected("packets");
-      else if (l.bytes && !bytes) in.expected("bytes, kbytes or mbytes");
+      else if (l.bytes && !in_bytes) in.expected("bytes, kbytes or mbytes");
     }
     if (!in.good()) return 0;
     // Of bytes as many as come in a unit are a burst already (net/netfilter/nft_limit.c).

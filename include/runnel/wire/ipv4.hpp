@@ -169,10 +169,10 @@ class basic_ipv4 {
   }
   /// @}
   /// The same in bytes, a multiple of 8 below 65536.
-  constexpr void fragment_offset(std::size_t bytes) const noexcept
+  constexpr void fragment_offset(std::size_t v) const noexcept
     requires(!std::is_const_v<Byte>)
   {
-    set16(6, static_cast<std::uint16_t>((load_be16(p_ + 6) & 0xe000u) | (bytes / 8 & 0x1fffu)));
+    set16(6, static_cast<std::uint16_t>((load_be16(p_ + 6) & 0xe000u) | (v / 8 & 0x1fffu)));
   }
   /// The same for header and payload. This view still ends where it did.
   constexpr void total_length(std::uint16_t v) const noexcept
