@@ -9,7 +9,8 @@
 // The files: configuration.hpp reads FILE, routes.hpp makes its routes, vlans.hpp its VLANs, groups.hpp has cards let
 // in what is for groups, router.hpp has the tables and the way of a packet, state.hpp what outlives a restart,
 // link_state.hpp says when an interface is down, kernel_beside.hpp when the kernel does the same, live_view.hpp has
-// what a person sees, tell.hpp says it without waiting, metrics.hpp has what Prometheus sees.
+// what a person sees, tell.hpp says it without waiting, metrics.hpp has what Prometheus sees, signals.hpp what signals
+// ask for, files.hpp reads files.
 #include <runnel/runnel.hpp>
 
 #include <cerrno>
@@ -24,16 +25,17 @@
 #include <utility>
 #include <vector>
 
-#include <sys/stat.h>  // stat
-#include <unistd.h>    // getpid
+#include <unistd.h>  // getpid
 
 #include "configuration.hpp"
+#include "files.hpp"
 #include "groups.hpp"
 #include "kernel_beside.hpp"
 #include "link_state.hpp"
 #include "live_view.hpp"
 #include "metrics.hpp"
 #include "router.hpp"
+#include "signals.hpp"
 #include "state.hpp"
 #include "tell.hpp"
 
@@ -48,25 +50,13 @@ int usage() {
          2;
 }
 
-// All of a file. False, and `errno`, when it cannot be read: a directory can be opened, and no more.
-bool read_all(const char* file, std::string& to) {
-  std::ifstream in(file, std::ios::binary);
-  char some[4096];
-  while (in.read(some, sizeof some) || in.gcount() > 0) to.append(some, static_cast<std::size_t>(in.gcount()));
-  return in.eof();
-}
-
-bool is_same_file(const char* a, const char* b) {
-  struct stat one{}, other{};
-  return ::stat(a, &one) == 0 && ::stat(b, &other) == 0 && S_ISREG(one.st_mode) && one.st_dev == other.st_dev &&
-         one.st_ino == other.st_ino;
-}
-
 // A configuration and its rules; null, and `why` says what is wrong, "gateway.conf: line 3, column 14: ...".
-std::unique_ptr<gateway::rule_set> read(const char* file, gateway::configuration& to, std::string& why) {
+std::unique_ptr<gateway::rule_set> read(const char* file, gateway::configuration& to, std::string& why,
+                                        gateway::meanwhile while_reading = gateway::meanwhile::nobody_waits) {
   std::string text;
   why = std::string(file) + ": ";
-  if (!read_all(file, text)) return why += std::string("cannot be read: ") + std::strerror(errno), nullptr;
+  if (const std::string not_read = gateway::read_all(file, text, while_reading); !not_read.empty())
+    return why += "cannot be read: " + not_read, nullptr;
   gateway::configuration_reader reader(text, to);
   if (!reader.read()) {
     const gateway::fault& f = reader.why();
@@ -186,8 +176,8 @@ std::string settle_link(gateway::configuration& of, std::size_t n, device::any_d
 // Connections that outlive a restart: `--state FILE`.
 void import_state(gateway::router& r, const char* file, instant now) {
   std::string text;
-  if (!read_all(file, text)) {
-    if (errno != ENOENT) (void)fail({"state", "read", file, std::strerror(errno)});
+  if (const std::string why = gateway::read_all(file, text); !why.empty()) {
+    if (errno != ENOENT) (void)fail({"state", "read", file, why.c_str()});
     return;  // the first start
   }
   const auto done = gateway::restore_state(r, {reinterpret_cast<const std::byte*>(text.data()), text.size()}, now);
@@ -213,46 +203,11 @@ void try_to_write_state(const char* file) {
   else std::remove(new_state(file).c_str());
 }
 
-// Signals: the loop looks at what they have asked for.
-volatile std::sig_atomic_t asked_to_reload = 0;
-stoppable* running = nullptr;
-
-// An attachment of the loop that calls `f(now)` when SIGHUP has come, and once a second.
-template <class Reload, class Second>
-class attendant {
- public:
-  attendant(Reload r, Second s) : reload_(r), second_(s) {}
-  template <class Clock>
-  std::size_t poll(Clock& clock) {
-    if (asked_to_reload != 0) {
-      asked_to_reload = 0;
-      reload_();
-    }
-    if (const instant now = clock.now(); now >= next_) {
-      second_(now);
-      next_ = now + seconds(1);
-    }
-    return 0;
-  }
-  [[nodiscard]] bool done() const { return true; }
-  template <class Clock>
-  void prepare_to_wait(wait_list& waits, Clock&, const sleeper*) {
-    if (asked_to_reload != 0) waits.ready();
-    waits.until(next_);
-  }
-  void wait_by_itself() const {}
-
- private:
-  Reload reload_;
-  Second second_;
-  instant next_{};
-};
-
 // Reads the configuration again and puts it into force: empty, or why all stays as it was.
 std::string reload(gateway::router& r, std::vector<gateway::port>& ports, const char* file) try {
   gateway::configuration next;
   std::string why;
-  auto fresh = read(file, next, why);
+  auto fresh = read(file, next, why, gateway::meanwhile::packets_wait);
   if (!fresh) return why;
   for (std::size_t i = 0; i < next.interfaces.size() && i < ports.size(); ++i) {
     if (mac_address& m = next.interfaces[i].link.mac; m == mac_address{}) m = r.links[i + 1].mac;
@@ -377,7 +332,7 @@ int forward_packets(gateway::configuration config, std::unique_ptr<gateway::rule
       return all;
     };
     gateway::live_view view(r);
-    attendant attends(
+    gateway::attendant attends(
         [&] {
           const std::vector<ip_interface> before = r.links;
           const std::string why = reload(r, ports, file);
@@ -409,13 +364,8 @@ int forward_packets(gateway::configuration config, std::unique_ptr<gateway::rule
               attach(r.connections),
               std::move(attends),
               std::move(*metrics)};
-    running = &work;
-    for (const int s : {SIGINT, SIGTERM}) std::signal(s, [](int) { running->stop(); });
+    const gateway::signals heard(work);
     std::signal(SIGPIPE, SIG_IGN);  // who reads what we say may go, and packets go on
-    std::signal(SIGHUP, [](int) {
-      asked_to_reload = 1;
-      running->wake();
-    });
     std::printf("forwarding between %zu interfaces; Ctrl-C ends it, kill -HUP %d reloads %s\n", ports.size(),
                 static_cast<int>(::getpid()), file);
     std::fflush(stdout);
@@ -468,8 +418,10 @@ int main(int argc, char** argv) try {
   }
   if (file == nullptr || (written != nullptr && capture == nullptr)) return usage();
   if (only_check + (capture != nullptr) + (state != nullptr) > 1) return usage();
-  if (written != nullptr && is_same_file(capture, written)) return fail("--write would destroy what --replay reads");
-  if (!only_check && capture == nullptr) std::signal(SIGHUP, [](int) { asked_to_reload = 1; });  // once it runs
+  if (written != nullptr && gateway::is_same_file(capture, written))
+    return fail("--write would destroy what --replay reads");
+  if (!only_check && capture == nullptr)
+    std::signal(SIGHUP, [](int) { gateway::asked_to_reload = 1; });  // once it runs
 
   gateway::configuration config;
   std::string why;
