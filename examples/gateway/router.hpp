@@ -183,7 +183,7 @@ class egress {
     }
     return n;
   }
-  // Asked by `transmit`, which counts them.
+  // Those that a device did not take, or took and could not send. Asked by `transmit`, which counts them.
   [[nodiscard]] std::uint64_t lost() const { return lost_; }
 
  private:
@@ -197,7 +197,9 @@ class egress {
       port& to = ports_[out - 1u];
       std::uint64_t bytes = 0;
       for (std::size_t i = 0; i < n; ++i) bytes += packets[i].total_length();
+      const std::uint64_t lost_before = to.device.lost();
       sent = to.device.transmit(packets, n, now);
+      lost_ += to.device.lost() - lost_before;
       for (std::size_t i = sent; i < n; ++i) bytes -= packets[i].total_length();
       to.sent.packets += sent;
       to.sent.bytes += bytes;

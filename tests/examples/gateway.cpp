@@ -589,6 +589,32 @@ TEST_CASE("gateway: what the fast path knows is forgotten by a reload that chang
   CHECK(r.flows.statistics().stale == 1);
 }
 
+TEST_CASE("gateway: what a device takes and cannot send is counted among the drops") {
+  struct device_that_is_down {
+    std::uint64_t lost_ = 0;
+    std::size_t transmit(packet* packets, std::size_t n, instant) {
+      for (std::size_t i = 0; i < n; ++i) packets[i].reset();
+      lost_ += n;
+      return n;
+    }
+    std::uint64_t lost() const { return lost_; }
+  };
+  gateway::configuration c;
+  REQUIRE(read_configuration(two_networks, &c) == "ok");
+  std::vector<gateway::port> ports;
+  auto down = device::any_device::make<device_that_is_down>("down");
+  REQUIRE(down);
+  ports.emplace_back(c.interfaces[0], std::move(*down), std::uint16_t{1});
+  gateway::egress out(ports);
+  test::counted_pool memory({.packets = 16});
+  test::test_device in(memory);
+  for (unsigned n = 1; n <= 3; ++n) in.udp(n);
+  auto path = parse() | named("by lan", [](packet& p) { return p.iif(1), verdict{pass}; }) | transmit(out);
+  manual_clock time;
+  run(time, attach(in, path));
+  CHECK(totals(path).dropped(drop_reason::transmit_error) == 3);
+}
+
 TEST_CASE(
     "gateway: a terminal or a pipe that nobody reads holds up nobody who tells it something, however long it is") {
   for (const bool terminal : {true, false}) {
