@@ -65,6 +65,7 @@ std::unique_ptr<gateway::rule_set> read(const char* file, gateway::configuration
   }
   auto rules = std::make_unique<gateway::rule_set>(to);
   if (!rules->load(to)) return why += rules->why(), nullptr;
+  if (!to.metrics_address.empty()) gateway::name_counters(*rules);
   return rules;
 }
 

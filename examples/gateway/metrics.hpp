@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <cstring>
 #include <functional>
+#include <new>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -37,29 +38,37 @@ inline std::string label(std::string_view text) {
   return out;
 }
 
-// The counters of rules, by where they stand and what they say. A reload begins them anew.
-inline void add_rule_counters(std::string& out, const runnel::rule_table& rules) {
-  std::string packets =
-      "# HELP gateway_rule_packets_total Packets that came to the counter of a rule.\n"
-      "# TYPE gateway_rule_packets_total counter\n";
-  std::string bytes =
-      "# HELP gateway_rule_bytes_total Bytes that came to the counter of a rule.\n"
-      "# TYPE gateway_rule_bytes_total counter\n";
-  for_each_counter(rules, [&](const runnel::counting_rule& r) {
+// What the rules with a counter are called, by where they stand and what they say: to print them anew for each scrape,
+// for some thousands of them, would keep packets waiting for milliseconds. To be called once, before they are in force.
+inline void name_counters(rule_set& rules) {
+  for_each_counter(rules.table(), [&](const runnel::counting_rule& r) {
     runnel::text<256> said;  // a set in braces can be long; the rule's number tells it from others all the same
     print(said, r);
-    const std::string labels = std::string("{family=\"") + name(r.family) + "\",table=\"" + r.table + "\",chain=\"" +
-                               r.chain + "\",number=\"" + std::to_string(r.number) + "\",rule=\"" +
-                               label(said.c_str()) + "\"} ";
-    packets += "gateway_rule_packets_total" + labels + std::to_string(r.hits.packets) + '\n';
-    bytes += "gateway_rule_bytes_total" + labels + std::to_string(r.hits.bytes) + '\n';
+    rules.counters.push_back(std::string("{family=\"") + name(r.family) + "\",table=\"" + r.table + "\",chain=\"" +
+                             r.chain + "\",number=\"" + std::to_string(r.number) + "\",rule=\"" + label(said.c_str()) +
+                             "\"} ");
   });
-  out += packets + bytes;
+}
+
+// The counters of rules. A reload begins them anew.
+inline void add_rule_counters(std::string& out, rule_set& rules) {
+  const auto family = [&](const char* name, const char* help, auto value) {
+    out += std::string("# HELP ") + name + ' ' + help + "\n# TYPE " + name + " counter\n";
+    std::size_t n = 0;
+    for_each_counter(rules.table(), [&](const runnel::counting_rule& r) {
+      if (n < rules.counters.size()) (out += name).append(rules.counters[n++]) += std::to_string(value(r.hits)) + '\n';
+    });
+  };
+  family("gateway_rule_packets_total", "Packets that came to the counter of a rule.",
+         [](const runnel::rule_counter& hits) { return hits.packets; });
+  family("gateway_rule_bytes_total", "Bytes that came to the counter of a rule.",
+         [](const runnel::rule_counter& hits) { return hits.bytes; });
 }
 
 // The exposition format of Prometheus, version 0.0.4.
-inline std::string exposition(router& r, const std::vector<port>& ports, const runnel::stage_counters& sum) {
+inline std::string exposition(router& r, std::vector<port>& ports, const runnel::stage_counters& sum) {
   std::string out;
+  out.reserve(16'384 + 512 * r.rules_now->counters.size());  // most of it
   const auto family = [&](const char* name, const char* kind, const char* help) {
     out += std::string("# HELP ") + name + ' ' + help + "\n# TYPE " + name + ' ' + kind + '\n';
   };
@@ -79,6 +88,12 @@ inline std::string exposition(router& r, const std::vector<port>& ports, const r
     sample("gateway_bytes_total", of_interface(p, "received"), p.received.bytes);
     sample("gateway_bytes_total", of_interface(p, "sent"), p.sent.bytes);
   }
+  // A VLAN's are those of the interface that it is on.
+  family("gateway_overrun_packets_total", "counter", "Packets that came faster than they were taken, and were lost.");
+  for (std::size_t i = 0; i < ports.size(); ++i)
+    if (r.config.interfaces[i].vlan == 0)
+      sample("gateway_overrun_packets_total", "interface=\"" + ports[i].name + '"',
+             ports[i].device.statistics().dropped);
   family("gateway_interface_up", "gauge", "Whether an interface is there and up, with a carrier.");
   for (const port& p : ports) sample("gateway_interface_up", "interface=\"" + p.name + '"', p.trouble.empty() ? 1 : 0);
   family("gateway_neighbours", "gauge", "Neighbours that are known or asked for.");
@@ -112,7 +127,7 @@ inline std::string exposition(router& r, const std::vector<port>& ports, const r
     sample("gateway_fast_path_flows_total", "event=\"renewed\"", f.renewed);
     sample("gateway_fast_path_flows_total", "event=\"full\"", f.full);
   }
-  add_rule_counters(out, r.rules.current());
+  add_rule_counters(out, *r.rules_now);
   return out;
 }
 
@@ -122,6 +137,7 @@ class metrics_server {
   static runnel::result<metrics_server, runnel::error> open(const std::string& address, std::uint16_t number,
                                                             std::function<std::string()> text) {
     metrics_server made(std::move(text));
+    made.visitors_.reserve(most);
     sockaddr_in at{};
     at.sin_family = AF_INET;
     at.sin_port = htons(number);
@@ -147,6 +163,7 @@ class metrics_server {
     epoll_event ready[most + 1];
     if (now < look_again_) return 0;
     look_again_ = now + runnel::milliseconds(1);  // under load, not a system call in every round
+    if (now >= listen_again_) watch(listener_.get(), EPOLLIN), listen_again_ = runnel::never;
     const int n = ::epoll_wait(epoll_.get(), ready, most + 1, 0);
     for (int i = 0; i < n; ++i) {
       if (ready[i].data.fd == listener_.get()) take(now);
@@ -159,6 +176,7 @@ class metrics_server {
   template <class Clock>
   void prepare_to_wait(runnel::wait_list& waits, Clock&, const runnel::sleeper*) {
     waits.add({epoll_.get(), false});
+    waits.until(listen_again_);
     for (const visitor& v : visitors_) waits.until(v.until);
   }
   void wait_by_itself() const {}
@@ -197,7 +215,12 @@ class metrics_server {
   void take(runnel::instant now) {
     for (;;) {
       handle fd{::accept4(listener_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC)};
-      if (fd.get() < 0) return;
+      if (fd.get() < 0) {
+        // Without a descriptor for him he stays at the door, where the loop would see him in every round.
+        if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
+          watch(listener_.get(), 0), listen_again_ = now + runnel::seconds(1);
+        return;
+      }
       // Who has been here longest goes: a scrape is over at once, and who only stays must not keep others out.
       if (visitors_.size() >= most) visitors_.erase(visitors_.begin());
       watch(fd.get(), EPOLLIN);
@@ -207,8 +230,10 @@ class metrics_server {
   void serve(int fd) {
     for (visitor& v : visitors_) {
       if (v.socket.get() != fd || v.over) continue;
-      if (v.answer.empty()) hear(v);
-      if (!v.answer.empty()) say(v);
+      try {
+        if (v.answer.empty()) hear(v);
+      } catch (const std::bad_alloc&) { v.over = true; }  // he asks again; packets go on
+      if (!v.over && !v.answer.empty()) say(v);
     }
   }
   // To the empty line behind the request. What it asks for is always the same.
@@ -223,9 +248,10 @@ class metrics_server {
     const std::string_view path = line.substr(0, line.find_first_of("? ", 4));  // whatever it asks for more exactly
     const bool known = path == "GET /metrics" || path == "GET /";
     const std::string text = known ? text_() : "see /metrics\n";
-    v.answer = std::string("HTTP/1.1 ") + (known ? "200 OK" : "404 Not Found") +
-               "\r\nContent-Type: text/plain; version=0.0.4\r\nConnection: close\r\nContent-Length: " +
-               std::to_string(text.size()) + "\r\n\r\n" + text;
+    std::string answer = std::string("HTTP/1.1 ") + (known ? "200 OK" : "404 Not Found") +
+                         "\r\nContent-Type: text/plain; version=0.0.4\r\nConnection: close\r\nContent-Length: " +
+                         std::to_string(text.size()) + "\r\n\r\n";
+    v.answer = std::move(answer += text);
     watch(v.socket.get(), EPOLLOUT);
   }
   static void say(visitor& v) {
@@ -238,7 +264,7 @@ class metrics_server {
   std::function<std::string()> text_;
   handle listener_, epoll_;
   std::vector<visitor> visitors_;
-  runnel::instant look_again_{};
+  runnel::instant look_again_{}, listen_again_ = runnel::never;
 };
 
 }  // namespace gateway

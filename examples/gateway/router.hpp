@@ -100,6 +100,7 @@ class rule_set {
   }
   [[nodiscard]] const std::string& why() const { return why_; }
   [[nodiscard]] runnel::rule_table& table() { return table_; }
+  std::vector<std::string> counters;  // how metrics name them, one after another
 
  private:
   static runnel::rule_table_config room_for(const configuration& c) {
