@@ -2040,6 +2040,7 @@ enum class drop_reason : std::uint8_t {
   ip_fragment,          ///< a fragment that cannot be right (beyond 65535 bytes, tiny first, overlapping)
   fragment_duplicate,   ///< the same fragment was there already
   fragments_full,       ///< a datagram in more fragments, or more memory, than reassembly may spend on it
+  fragment_lost,        ///< it was held for its datagram, which did not become whole
   ip_option,            ///< an IP option with an impossible length, or an unknown one that says to drop
   ipv6_extension,       ///< an IPv6 extension header that is cut off or in an impossible order
   tcp_too_short,        ///< shorter than a TCP header
@@ -2114,6 +2115,7 @@ inline constexpr std::size_t drop_reason_count = static_cast<std::size_t>(drop_r
       "ip_fragment",
       "fragment_duplicate",
       "fragments_full",
+      "fragment_lost",
       "ip_option",
       "ipv6_extension",
       "tcp_too_short",
@@ -39834,13 +39836,16 @@ struct fragment_statistics {
   std::uint64_t timed_out = 0;    ///< datagrams that did not become whole in time (ReasmTimeout)
   std::uint64_t given_up = 0;     ///< datagrams that made room for newer ones
   std::uint64_t no_packet = 0;    ///< fragments lost because the pool had no slot to keep them
+  /// Fragments that were held, and went with their datagram: refused, timed out or given up
+  /// (drop_reason::fragment_lost). Those that a timeout was told of are not among them.
+  std::uint64_t lost = 0;
 };
 
 /// `fragments=3 reassembled=1 ...`, in one line.
 constexpr void print(text_writer& out, const fragment_statistics& s) noexcept {
   out << "fragments=" << s.fragments << " reassembled=" << s.reassembled << " duplicates=" << s.duplicates
       << " malformed=" << s.malformed << " refused=" << s.refused << " late=" << s.late << " timed_out=" << s.timed_out
-      << " given_up=" << s.given_up << " no_packet=" << s.no_packet;
+      << " given_up=" << s.given_up << " no_packet=" << s.no_packet << " lost=" << s.lost;
 }
 
 }  // namespace runnel
@@ -40324,6 +40329,7 @@ class fragment_store {
   void release(datagram& g) noexcept {
     for (std::uint32_t n = g.highest; n != none;) {
       const std::uint32_t lower = fragments_[n].lower;
+      if (fragments_[n].held) ++statistics_.lost;
       fragments_.erase(n);
       n = lower;
     }

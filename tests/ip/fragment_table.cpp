@@ -103,6 +103,7 @@ TEST_CASE("a datagram becomes whole, whatever the order of its fragments (RFC 81
     } while (std::next_permutation(order.begin(), order.end()));
     CHECK(t.table->statistics().fragments == 96);
     CHECK(t.table->statistics().reassembled == 24);
+    CHECK(t.table->statistics().lost == 0);
   }
 }
 
@@ -269,6 +270,7 @@ TEST_CASE("a datagram that does not become whole in time is given up, and its fi
       CHECK(t.table->size() == 0);
       CHECK(t.table->statistics().timed_out == 1);
       CHECK(seen.calls == (with_first ? 1 : 0));
+      CHECK(t.table->statistics().lost == (with_first ? 1 : 2));
       CHECK(seen.first == (with_first ? pieces[0] : octets{}));
     }
     // Also where nobody calls expire(): what comes too late begins anew.
@@ -300,6 +302,7 @@ TEST_CASE("a datagram of too many fragments is refused") {
   CHECK(t.table->fragments() == 0);
   CHECK(t.put(piece(frame, 80, 200, false)) == "ip_fragment");
   CHECK(t.table->statistics().refused == 1);
+  CHECK(t.table->statistics().lost == 4);
 }
 
 TEST_CASE("when the memory is used up, the oldest datagram gives way, of either family") {
@@ -416,7 +419,8 @@ TEST_CASE("a datagram of more than 65535 bytes with the headers of its first fra
   text<256> line;
   print(line, t.table->statistics());
   CHECK(std::string(line.c_str()) ==
-        "fragments=42 reassembled=0 duplicates=0 malformed=1 refused=0 late=0 timed_out=0 given_up=0 no_packet=0");
+        "fragments=42 reassembled=0 duplicates=0 malformed=1 refused=0 late=0 timed_out=0 given_up=0 no_packet=0 "
+        "lost=0");
 }
 
 TEST_CASE("headers of the link, tags and IPv6 extension headers before the fragment header stay") {

@@ -235,6 +235,7 @@ TEST_CASE("RFC 5722, RFC 1858: what overlaps, contradicts or hides ports is refu
     CHECK(t.send(one(2, 64, 128, true)) == "");
     CHECK(t.send(one(2, 120, 136, true)) == "-ip_fragment");
     CHECK(t.table.fragments() == 0);
+    CHECK(t.table.statistics().lost == 1);
     CHECK(t.send(one(2, 0, 64, true)) == "-ip_fragment");
     // Duplicates are ignored.
     CHECK(t.send(one(3, 64, 128, true)) == "");

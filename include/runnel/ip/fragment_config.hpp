@@ -34,13 +34,16 @@ struct fragment_statistics {
   std::uint64_t timed_out = 0;    ///< datagrams that did not become whole in time (ReasmTimeout)
   std::uint64_t given_up = 0;     ///< datagrams that made room for newer ones
   std::uint64_t no_packet = 0;    ///< fragments lost because the pool had no slot to keep them
+  /// Fragments that were held, and went with their datagram: refused, timed out or given up
+  /// (drop_reason::fragment_lost). Those that a timeout was told of are not among them.
+  std::uint64_t lost = 0;
 };
 
 /// `fragments=3 reassembled=1 ...`, in one line.
 constexpr void print(text_writer& out, const fragment_statistics& s) noexcept {
   out << "fragments=" << s.fragments << " reassembled=" << s.reassembled << " duplicates=" << s.duplicates
       << " malformed=" << s.malformed << " refused=" << s.refused << " late=" << s.late << " timed_out=" << s.timed_out
-      << " given_up=" << s.given_up << " no_packet=" << s.no_packet;
+      << " given_up=" << s.given_up << " no_packet=" << s.no_packet << " lost=" << s.lost;
 }
 
 }  // namespace runnel

@@ -298,6 +298,7 @@ class fragment_store {
   void release(datagram& g) noexcept {
     for (std::uint32_t n = g.highest; n != none;) {
       const std::uint32_t lower = fragments_[n].lower;
+      if (fragments_[n].held) ++statistics_.lost;
       fragments_.erase(n);
       n = lower;
     }

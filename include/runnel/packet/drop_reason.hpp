@@ -34,6 +34,7 @@ enum class drop_reason : std::uint8_t {
   ip_fragment,          ///< a fragment that cannot be right (beyond 65535 bytes, tiny first, overlapping)
   fragment_duplicate,   ///< the same fragment was there already
   fragments_full,       ///< a datagram in more fragments, or more memory, than reassembly may spend on it
+  fragment_lost,        ///< it was held for its datagram, which did not become whole
   ip_option,            ///< an IP option with an impossible length, or an unknown one that says to drop
   ipv6_extension,       ///< an IPv6 extension header that is cut off or in an impossible order
   tcp_too_short,        ///< shorter than a TCP header
@@ -108,6 +109,7 @@ inline constexpr std::size_t drop_reason_count = static_cast<std::size_t>(drop_r
       "ip_fragment",
       "fragment_duplicate",
       "fragments_full",
+      "fragment_lost",
       "ip_option",
       "ipv6_extension",
       "tcp_too_short",
