@@ -109,7 +109,9 @@ int replay(gateway::router& r, const char* from, device::any_device& to) {
     gateway::show([&](text_writer& screen) {
       describe(screen, whole);
       screen << "\nDropped:\n";
-      gateway::print_drops(screen, totals(whole));
+      stage_counters dropped = totals(whole);
+      dropped.reasons[static_cast<std::size_t>(drop_reason::fragment_lost)] = r.lost_fragments();
+      gateway::print_drops(screen, dropped);
       screen << "\nRules:\n";
       print(screen, r.rules.current());
       screen << "\nConnections:\n";
@@ -222,7 +224,9 @@ int forward_packets(gateway::configuration config, std::unique_ptr<gateway::rule
   // Devices, and the tables of their neighbours. Whose neighbour does not answer is told so.
   auto memory = mapped_pool::open({.packets = 4096});
   if (!memory) return fail(memory.error());
-  static queue<drop_tail, 256> unreachable;
+  static struct : queue<drop_tail, 256> {
+    std::uint64_t full = 0, no_packet = 0;
+  } unreachable;
   std::vector<gateway::all_groups> groups;
   std::uint32_t slots = memory->get().capacity();
   std::vector<gateway::port> ports;
@@ -251,8 +255,11 @@ int forward_packets(gateway::configuration config, std::unique_ptr<gateway::rule
     p.memory = std::make_unique<gateway::table_memory>(neighbour_table::bytes_needed(r.config.neighbours));
     p.neighbours = std::make_unique<neighbour_table>(
         *p.memory, gateway::router::seeded(r.config.neighbours), *memory, r.links[n],
-        neighbour_options{.router = true,
-                          .failed = [](void*, packet&& late) { (void)unreachable.push(std::move(late)); }});
+        neighbour_options{.router = true, .failed = [](void*, packet&& late) {
+                            const verdict v = unreachable.push(std::move(late));
+                            unreachable.full += v == drop(drop_reason::queue_full);
+                            unreachable.no_packet += v == drop(drop_reason::no_packet);
+                          }});
     p.advertiser = std::make_unique<router_advertiser>(*p.neighbours, advertising_options{}, gateway::random_seed());
     links[n] = p.neighbours.get();
     routers[n] = p.advertiser.get();
@@ -330,6 +337,18 @@ int forward_packets(gateway::configuration config, std::unique_ptr<gateway::rule
       for (auto& question : questions) add(totals(question.path()), {});
       add(totals(late), {});  // and what leaves
       add(totals(remembered), {});
+      // What waited in a table, and in vain, no path has seen again; what a table refused at once is in both.
+      const auto of = [&](drop_reason why) -> std::uint64_t& { return all.reasons[static_cast<std::size_t>(why)]; };
+      of(drop_reason::fragment_lost) = r.lost_fragments();
+      of(drop_reason::neighbours_full) = of(drop_reason::neighbour_queue) = 0;
+      for (const gateway::port& p : ports) {
+        const neighbour_statistics& s = p.neighbours->statistics();
+        of(drop_reason::neighbours_full) += s.table_fulls;
+        of(drop_reason::neighbour_queue) += s.queue_discards;
+        of(drop_reason::neighbour_failed) += s.failed_discards;
+      }
+      of(drop_reason::queue_full) += unreachable.full;
+      of(drop_reason::no_packet) += unreachable.no_packet;
       return all;
     };
     gateway::live_view view(r);

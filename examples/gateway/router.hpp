@@ -202,8 +202,8 @@ class egress {
       sent = to.device.transmit(packets, n, now);
       lost_ += to.device.lost() - lost_before;
       for (std::size_t i = sent; i < n; ++i) bytes -= packets[i].total_length();
-      to.sent.packets += sent;
-      to.sent.bytes += bytes;
+      if (to.device.lost() == lost_before) to.sent.bytes += bytes;
+      to.sent.packets += sent - std::min<std::uint64_t>(sent, to.device.lost() - lost_before);
     }
     lost_ += n - sent;
     for (std::size_t i = sent; i < n; ++i) packets[i].reset();
@@ -251,6 +251,10 @@ struct router {
   [[nodiscard]] bool has_fast_path() const { return config.fast_path != 0; }
   [[nodiscard]] runnel::ip_interfaces interfaces() const { return {links.data(), links.size()}; }
   [[nodiscard]] runnel::snapshot_reader<route_set::rules_type>& routes() { return all_routes->reader(0); }
+  // Fragments that were held and let go: no path has seen them again.
+  [[nodiscard]] std::uint64_t lost_fragments() {
+    return fragments.statistics().lost + own_fragments.statistics().lost;
+  }
   // The interface behind which this address is, as far as routes say.
   template <class Address>
   [[nodiscard]] std::uint16_t interface_towards(const Address& a) const {
