@@ -442,6 +442,39 @@ TEST_CASE(
     CHECK(done->connections == 4);
     CHECK(done->ended == 0);
   }
+  SUBCASE("a restart after some time: they have grown older meanwhile") {
+    const instant then = instant{} + seconds(1'700'000'000);
+    gateway::configuration second;
+    auto its = made("203.0.113.3/24", second);
+    gateway::router before(second, std::move(its));
+    const connection_tuple one(addr4("10.0.0.9"), addr4("198.51.100.1"), 1000, 53, 17);
+    connection& k = before.connections[before.connections.insert(one, then)];
+    REQUIRE(before.connections.confirm(k, then));
+    const duration life = before.connections.remaining(k, then), second_more = seconds(1);
+    const std::vector<std::byte> all = gateway::saved_state(before, then);
+    for (const auto& [away, left] :
+         {std::pair{seconds(0), 1u}, std::pair{life - second_more, 1u}, std::pair{life + second_more, 0u},
+          std::pair{seconds(40'000'000), 0u}, std::pair{seconds(-1000), 1u}}) {
+      its = made("203.0.113.3/24", second);
+      gateway::router later(second, std::move(its));
+      const auto done = gateway::restore_state(later, {all.data(), all.size()}, then + away);
+      REQUIRE(done);
+      CHECK(done->connections == left);
+      const bool found = later.connections.find(one, then + away).has_connection();
+      CHECK(found == (left == 1));
+    }
+  }
+  SUBCASE("a state with any bit of it damaged") {
+    const std::vector<std::byte> all = gateway::saved_state(r, {});
+    rules = made("203.0.113.4/24", next);
+    gateway::router later(std::move(next), std::move(rules));
+    for (std::size_t bit = 0; bit < 8 * all.size(); ++bit) {
+      std::vector<std::byte> damaged = all;
+      damaged[bit / 8] ^= std::byte{1} << bit % 8;
+      CHECK_FALSE(gateway::restore_state(later, {damaged.data(), damaged.size()}, {}));
+    }
+    CHECK(later.connections.size() == 0);
+  }
   SUBCASE("a state that was cut short") {
     const std::vector<std::byte> all = gateway::saved_state(r, {});
     rules = made("203.0.113.4/24", next);
