@@ -26955,18 +26955,18 @@ void parse_states(auto& p, const test<std::uint64_t>& t, std::uint64_t first) no
     if ((named >> i & 1u) != 0) all[count++] = i;
   write(p, t, node_kind::in_constants, all, count);
 }
-// `tcp flags syn,ack` has one of these, `tcp flags == syn,ack` has both and no others; `tcp flags syn / syn,ack` has
-// the first of the second. `ct status snat,dnat`.
-void parse_flags(auto& p, test<std::uint64_t> t, parsed_relation r) noexcept {
+// `tcp flags syn,ack` has one of these, `tcp flags ! syn,ack` none of them, `tcp flags == syn,ack` has both and no
+// others; `tcp flags syn / syn,ack` has the first of the second. `ct status snat,dnat`.
+void parse_flags(auto& p, test<std::uint64_t> t, parsed_relation r, bool none) noexcept {
   std::uint64_t wanted = parse_flag_names(p.in, t.node.operand);
   t.node.how = r.how;
   t.node.inside = true;
-  if (p.in.accept("/")) {
+  if (!none && p.in.accept("/")) {
     t.node.operand.is_masked = true;
     t.mask = parse_flag_names(p.in, t.node.operand);
-  } else if (!r.written) {
+  } else if (none || !r.written) {
     t.node.operand.is_masked = true;
-    t.node.how = relation::not_equal;
+    t.node.how = none ? relation::equal : relation::not_equal;
     t.mask = wanted;
     wanted = 0;
   }
@@ -26984,7 +26984,16 @@ void parse_rest(auto& p, const operand_description& d, const Key* mask, bool mus
     t.node.operand.is_masked = true;
     parse_mask(p.in, t.node.operand, t.mask);
   }
-  const parsed_relation r = parse_relation(p.in);
+  const manner written_as = manner_of(d);
+  parsed_relation r = parse_relation(p.in);
+  if constexpr (sizeof(Key) == sizeof(std::uint64_t)) {
+    const bool has_bits = are_flags(written_as) || written_as == manner::ct_state;
+    if (has_bits && !r.written && !t.node.operand.is_masked && p.in.accept("!")) {
+      if (written_as != manner::ct_state) return parse_flags(p, t, r, true);
+      r = {relation::not_equal, true};
+      if (p.in.sees("{") || p.in.sees("@")) return p.in.expected("a state, such as new");
+    }
+  }
   if (must_compare && !r.written) return p.in.expected("a comparison, such as = 5");
   t.node.how = r.how;
   t.node.inside = r.how != relation::not_equal;
@@ -26997,14 +27006,14 @@ void parse_rest(auto& p, const operand_description& d, const Key* mask, bool mus
   parse_operand_value(p, t.node.operand, k);
   if (!p.in.good()) return;
   if constexpr (sizeof(Key) == sizeof(std::uint64_t)) {
-    const bool flags = are_flags(manner_of(d)) && in_or_not && !t.node.operand.is_masked;
+    const bool flags = are_flags(written_as) && in_or_not && !t.node.operand.is_masked;
     if (flags && !p.in.sees("-") && (!r.written || p.in.sees(",") || p.in.sees("/"))) {
       p.in.go_to(at);
-      return parse_flags(p, t, r);
+      return parse_flags(p, t, r, false);
     }
   }
   if constexpr (sizeof(Key) == sizeof(std::uint64_t)) {
-    if (manner_of(d) == manner::ct_state && in_or_not && p.in.sees(",")) return parse_states(p, t, k);
+    if (written_as == manner::ct_state && in_or_not && p.in.sees(",")) return parse_states(p, t, k);
   }
   if (in_or_not && parse_range_or_prefix(p, t, k, at)) return;
   t.node.inside = true;

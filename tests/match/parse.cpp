@@ -208,6 +208,11 @@ TEST_CASE("nft's words are understood") {
   CHECK(read("ct status != snat,dnat") == "ct status != snat | dnat");
   CHECK(read("tcp flags != syn / syn,ack") == "tcp flags & (syn | ack) != syn");
   CHECK(read("tcp flags syn / syn,ack") == "tcp flags & (syn | ack) == syn");
+  CHECK(read("tcp flags ! syn,ack") == "tcp flags & (syn | ack) == 0x0");  // as nft lists that
+  CHECK(read("tcp flags ! fin tcp dport 22") == "tcp flags & fin == 0x0 tcp dport 22");
+  CHECK(read("ct status ! snat") == "ct status & snat == 0x0");
+  CHECK_FALSE(parse_condition("tcp flags ! { syn, ack }"));
+  CHECK_FALSE(parse_condition("tcp dport ! 22"));
   CHECK(read("tcp flags == syn | ack") == "tcp flags == syn | ack");
   CHECK(read("tcp flags { syn, fin|ack }") == "tcp flags { syn, fin | ack }");
   CHECK(read("(tcp flags & syn) != 0") == "tcp flags & syn != 0x0");

@@ -67,6 +67,8 @@ TEST_CASE("the same as text, and printed") {
                {"ct state new", "1"},
                {"ct state != new", "2 3"},
                {"ct state != new,established", "3"},
+               {"ct state ! new", "2 3"},
+               {"ct state ! new,established", "3"},
                {"ct state established udp sport 1", "2"},
                {"ct direction original", "1"},
                {"ct mark 10", "2"},
@@ -90,6 +92,7 @@ TEST_CASE("the same as text, and printed") {
   }
   CHECK_FALSE(parse_condition("ct state old"));
   CHECK_FALSE(parse_condition("ct state new,"));
+  CHECK_FALSE(parse_condition("ct state ! { new }"));
 }
 
 TEST_CASE("of a connection that is over since, nothing is known but what the packet says") {
