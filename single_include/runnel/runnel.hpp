@@ -15253,10 +15253,16 @@ inline constexpr named_value ethertype_names[] = {
     {"lldp", 0x88cc},
     {"ptp", 0x88f7},
 };
+// nft takes them from /etc/protocols, where `ipip` is not what most tunnels are: that is `ipencap`.
 inline constexpr named_value protocol_names[] = {
-    {"icmp", 1},   {"tcp", 6},       {"udp", 17},  {"gre", 47}, {"ipv6-icmp", 58}, {"icmpv6", 58},
-    {"icmp6", 58}, {"igmp", 2},      {"esp", 50},  {"ah", 51},  {"pim", 103},      {"vrrp", 112},
-    {"sctp", 132}, {"udplite", 136}, {"ospf", 89}, {"ipip", 4}, {"dccp", 33},      {"comp", 108},
+    {"icmp", 1},         {"tcp", 6},        {"udp", 17},    {"gre", 47},        {"ipv6-icmp", 58},
+    {"icmpv6", 58},      {"icmp6", 58},     {"igmp", 2},    {"esp", 50},        {"ah", 51},
+    {"pim", 103},        {"vrrp", 112},     {"sctp", 132},  {"udplite", 136},   {"ospf", 89},
+    {"ipencap", 4},      {"ipip", 94},      {"dccp", 33},   {"ipcomp", 108},    {"comp", 108},
+    {"ip", 0},           {"hopopt", 0},     {"egp", 8},     {"igp", 9},         {"ipv6", 41},
+    {"ipv6-route", 43},  {"ipv6-frag", 44}, {"rsvp", 46},   {"ipv6-nonxt", 59}, {"ipv6-opts", 60},
+    {"eigrp", 88},       {"etherip", 97},   {"l2tp", 115},  {"isis", 124},      {"mobility-header", 135},
+    {"mpls-in-ip", 137}, {"hip", 139},      {"shim6", 140}, {"ethernet", 143},
 };
 inline constexpr named_value family_names[] = {{"ipv4", 2}, {"ipv6", 10}, {"arp", 3}};
 inline constexpr named_value tcp_flag_names[] = {{"fin", 1},  {"syn", 2},  {"rst", 4},    {"psh", 8},  {"ack", 16},

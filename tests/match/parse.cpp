@@ -223,6 +223,9 @@ TEST_CASE("nft's words are understood") {
   CHECK(read("meta mark & 0xff ge 0x10") == "meta mark & 0xff >= 0x10");
   CHECK(read("ip dscp ef ip ecn ce ip6 dscp cs1") == "ip dscp 46 ip ecn 3 ip6 dscp 8");
   CHECK(read("meta l4proto icmpv6 ip protocol esp") == "meta l4proto ipv6-icmp ip protocol 50");
+  CHECK(read("ip protocol ipencap meta l4proto ipv6 ip6 nexthdr ipv6-frag") ==
+        "ip protocol 4 meta l4proto 41 ip6 nexthdr 44");
+  CHECK(read("ip protocol ipip") == "ip protocol 94");  // in /etc/protocols, and so for nft
   CHECK(read("meta iiftype != ether") == "not (meta iiftype ether)");
   CHECK(read("vlan id 5 vlan pcp > 3") == "vlan id 5 vlan pcp > 3");
   CHECK(read("") == "");
