@@ -15262,7 +15262,11 @@ inline constexpr named_value protocol_names[] = {
     {"ip", 0},           {"hopopt", 0},     {"egp", 8},     {"igp", 9},         {"ipv6", 41},
     {"ipv6-route", 43},  {"ipv6-frag", 44}, {"rsvp", 46},   {"ipv6-nonxt", 59}, {"ipv6-opts", 60},
     {"eigrp", 88},       {"etherip", 97},   {"l2tp", 115},  {"isis", 124},      {"mobility-header", 135},
-    {"mpls-in-ip", 137}, {"hip", 139},      {"shim6", 140}, {"ethernet", 143},
+    {"mpls-in-ip", 137}, {"hip", 139},      {"shim6", 140}, {"ethernet", 143},  {"ggp", 3},
+    {"st", 5},           {"pup", 12},       {"hmp", 20},    {"xns-idp", 22},    {"rdp", 27},
+    {"iso-tp4", 29},     {"xtp", 36},       {"ddp", 37},    {"idpr-cmtp", 38},  {"idrp", 45},
+    {"skip", 57},        {"rspf", 73},      {"vmtp", 81},   {"encap", 98},      {"fc", 133},
+    {"manet", 138},      {"wesp", 141},     {"rohc", 142},
 };
 inline constexpr named_value family_names[] = {{"ipv4", 2}, {"ipv6", 10}, {"arp", 3}};
 inline constexpr named_value tcp_flag_names[] = {{"fin", 1},  {"syn", 2},  {"rst", 4},    {"psh", 8},  {"ack", 16},
@@ -15297,12 +15301,32 @@ inline constexpr named_value icmpv6_type_names[] = {
     {"icmp6-routersolicit", 133},    {"icmp6-routeradvert", 134},  {"icmp6-neighborsolicit", 135},
     {"icmp6-neighboradvert", 136},   {"icmp6-redirect", 137},
 };
+inline constexpr named_value icmp_code_names[] = {
+    {"net-unreachable", 0}, {"host-unreachable", 1}, {"prot-unreachable", 2}, {"port-unreachable", 3},
+    {"frag-needed", 4},     {"net-prohibited", 9},   {"host-prohibited", 10}, {"admin-prohibited", 13}};
+inline constexpr named_value icmpv6_code_names[] = {{"no-route", 0},         {"admin-prohibited", 1},
+                                                    {"addr-unreachable", 3}, {"port-unreachable", 4},
+                                                    {"policy-fail", 5},      {"reject-route", 6}};
 inline constexpr named_value arp_operation_names[] = {{"request", 1},   {"reply", 2},   {"rrequest", 3}, {"rreply", 4},
                                                       {"inrequest", 8}, {"inreply", 9}, {"nak", 10}};
-inline constexpr named_value dscp_names[] = {
-    {"cs0", 0},   {"cs1", 8},   {"cs2", 16},  {"cs3", 24},  {"cs4", 32},  {"cs5", 40},  {"cs6", 48},
-    {"cs7", 56},  {"af11", 10}, {"af12", 12}, {"af13", 14}, {"af21", 18}, {"af22", 20}, {"af23", 22},
-    {"af31", 26}, {"af32", 28}, {"af33", 30}, {"af41", 34}, {"af42", 36}, {"af43", 38}, {"ef", 46}};
+inline constexpr named_value dscp_names[] = {{"cs0", 0},   {"cs1", 8},   {"cs2", 16},  {"cs3", 24},  {"cs4", 32},
+                                             {"cs5", 40},  {"cs6", 48},  {"cs7", 56},  {"af11", 10}, {"af12", 12},
+                                             {"af13", 14}, {"af21", 18}, {"af22", 20}, {"af23", 22}, {"af31", 26},
+                                             {"af32", 28}, {"af33", 30}, {"af41", 34}, {"af42", 36}, {"af43", 38},
+                                             {"ef", 46},   {"lephb", 1}, {"va", 44},   {"df", 0},    {"be", 0}};
+inline constexpr named_value mobility_type_names[] = {{"binding-refresh-request", 0},
+                                                      {"home-test-init", 1},
+                                                      {"careof-test-init", 2},
+                                                      {"home-test", 3},
+                                                      {"careof-test", 4},
+                                                      {"binding-update", 5},
+                                                      {"binding-acknowledgement", 6},
+                                                      {"binding-error", 7},
+                                                      {"fast-binding-update", 8},
+                                                      {"fast-binding-acknowledgement", 9},
+                                                      {"fast-binding-advertisement", 10},
+                                                      {"experimental-mobility-header", 11},
+                                                      {"home-agent-switch-message", 12}};
 inline constexpr named_value ecn_names[] = {{"not-ect", 0}, {"ect1", 1}, {"ect0", 2}, {"ce", 3}};
 
 inline constexpr named_value ct_state_names[] = {
@@ -15453,8 +15477,11 @@ enum class manner {
   if (transport && d.offset <= 16 && d.bits == 16) return list_of(port_names, 0);
   if (is(header::icmp, 0, 8)) return list_of(icmp_type_names, 0);
   if (is(header::icmpv6, 0, 8)) return list_of(icmpv6_type_names, 0);
+  if (is(header::icmp, 8, 8)) return list_of(icmp_code_names, 0);
+  if (is(header::icmpv6, 8, 8)) return list_of(icmpv6_code_names, 0);
   if (is(header::arp, 48, 16)) return list_of(arp_operation_names, 0);
   if (is(header::ipv4, 8, 6) || is(header::ipv6, 4, 6)) return list_of(dscp_names, 0);
+  if (is(nth(header_family::ipv6_extension, 135), 16, 8)) return list_of(mobility_type_names, 0);
   if (is(header::ipv4, 14, 2) || is(header::ipv6, 10, 2)) return list_of(ecn_names, 0);
   return {};
 }
@@ -26622,8 +26649,9 @@ inline std::uint64_t parse_flag_names(text_cursor& in, const operand_description
   } while (in.accept("|") || (commas && in.accept(",")));
   return all;
 }
-// `0:a`, as tc(8) writes a class; a number alone is taken for the part behind the colon.
+// `0:a`, as tc(8) writes a class, or `none`; a number alone is taken for the part behind the colon.
 inline std::uint64_t parse_handle(text_cursor& in, const operand_description& d) noexcept {
+  if (in.accept("none")) return 0;
   in.skip_gap();
   if (in.ahead() != '0' || in.ahead(1) != ':') return parse_number(in, d);
   in.go_to(in.at() + 2);
@@ -26669,12 +26697,24 @@ inline std::uint64_t parse_flag_value(text_cursor& in, const operand_description
   return all;
 }
 
+// Whether values may have a length: nft writes ranges of marks so, `meta mark 0x100/24`, as those of addresses.
+[[nodiscard]] constexpr bool may_have_length(const operand_description& d) noexcept {
+  const bool mark = d.is_meta && (d.which == meta_key::mark || d.which == meta_key::ct_mark);
+  return mark || d.value == value_kind::ipv4 || d.value == value_kind::ipv6;
+}
+// Whether an address stands here as a number: in hexadecimal, or, where nft takes it for one, as it lists that.
+[[nodiscard]] inline bool is_address_as_number(const text_cursor& in, const operand_description& d) noexcept {
+  std::size_t n = 0;
+  while (is_digit(in.ahead(n))) ++n;
+  if (n == 1 && in.ahead() == '0' && in.ahead(1) == 'x') return true;
+  return n != 0 && in.ahead(n) != '.' && manner_of(d) == manner::bare_address;
+}
+
 // One value of an operand. Nothing of use after a failure.
 inline void parse_key(text_cursor& in, const operand_description& d, std::uint64_t& to) noexcept {
   in.skip_gap();
-  const bool hex = in.ahead() == '0' && in.ahead(1) == 'x';
   switch (d.value) {
-    case value_kind::ipv4: to = hex ? parse_number(in, d) : to_key(parse_address4(in)); return;
+    case value_kind::ipv4: to = is_address_as_number(in, d) ? parse_number(in, d) : to_key(parse_address4(in)); return;
     case value_kind::mac: to = to_key(parse_address_mac(in)); return;
     case value_kind::time: to = parse_seconds(in); return;
     case value_kind::number:
@@ -26884,14 +26924,21 @@ bool parse_range_or_prefix(auto& p, const test<Key>& t, const Key& first, std::s
     write(p, t, node_kind::in_range, both, 2);
     return true;
   }
-  if ((d.value != value_kind::ipv4 && d.value != value_kind::ipv6) || !p.in.accept("/")) return false;
+  if (!may_have_length(d) || !p.in.accept("/")) return false;
   const std::uint64_t length = p.in.number_up_to(d.bits, d.bits == 32 ? "a length up to 32" : "a length up to 128");
   if (!p.in.good()) return true;
   test<Key> with_length = t;
   with_length.node.length = static_cast<std::uint8_t>(length);
   condition_node whole = with_length.node;
   if (!(key_and(first, prefix_mask_of(whole, first)) == first))
-    p.in.fail_at(at, "a length that cuts off bits of the address");
+    p.in.fail_at(at, d.value == value_kind::number ? "a length that cuts off bits of the mark"
+                                                   : "a length that cuts off bits of the address");
+  if constexpr (sizeof(Key) == sizeof(std::uint64_t)) {
+    if (d.value == value_kind::number) {
+      const Key all = ~Key{0} >> (64 - d.bits), both[] = {first, first | (all & ~prefix_mask_of(whole, first))};
+      return write(p, t, node_kind::in_range, both, 2), true;
+    }
+  }
   write(p, with_length, node_kind::in_prefix, &first, 1);
   return true;
 }
@@ -35042,13 +35089,13 @@ class table_set_loader {
       r.last = parse_value(in, d);
       if (match::key_less(r.last, r.first)) in.fail_at(at, "the first value of this range is above its last");
     }
-    const bool address = d.value == match::value_kind::ipv4 || d.value == match::value_kind::ipv6;
-    if (range || !address || !in.accept("/")) return r;
+    if (range || !match::detail::may_have_length(d) || !in.accept("/")) return r;
     const std::uint64_t length = in.number_up_to(d.bits, d.bits == 32 ? "a length up to 32" : "a length up to 128");
     const auto n = static_cast<unsigned>(length) + 128u - d.bits;
     const ipv6_address mask = match::prefix_mask<ipv6_address, 128>(n);
     if ((r.first.high() & ~mask.high()) != 0 || (r.first.low() & ~mask.low()) != 0)
-      in.fail_at(at, "a length that cuts off bits of the address");
+      in.fail_at(at, d.value == match::value_kind::number ? "a length that cuts off bits of the mark"
+                                                          : "a length that cuts off bits of the address");
     r.last = {r.first.high() | ~mask.high(), r.first.low() | ~mask.low()};
     return r;
   }

@@ -25,7 +25,7 @@ struct asked_table {
 
   explicit asked_table(const std::string& said) {
     const auto loaded = load(rules, said.c_str());
-    REQUIRE_MESSAGE(loaded, (loaded ? "" : loaded.error().message()));
+    REQUIRE_MESSAGE(loaded, std::string(loaded ? "" : loaded.error().message()));
     now(1000);
   }
   void now(std::int64_t s) { at.now = instant{} + seconds(s); }

@@ -7,7 +7,7 @@
 #include <match/nft.hpp>
 
 #include "place_of_chains.hpp"
-#include "rulesets.hpp"
+#include "asked_table.hpp"
 
 using namespace runnel;
 using namespace runnel::test;
@@ -127,6 +127,14 @@ TEST_CASE("ten thousand elements are found as ten are") {
   CHECK(wrong == 0);
 }
 
+TEST_CASE("a range of marks may be written with a length, as nft lists it") {
+  asked_table t(table_of("set m { type mark; flags interval; elements = { 5, 0x10/28 }; }",
+                         "udp dport 1 meta mark set 0x1f\nudp dport 2 meta mark set 0x20\nudp dport 3 meta mark set 5\n"
+                         "meta mark != @m drop\nmeta mark vmap { 0x1e/31 : accept, 0/29 : drop }"));
+  CHECK(t.ask({10, 0, 0, 1}, 1) == "31");
+  CHECK(t.ask({10, 0, 0, 1}, 2) == "drop");
+  CHECK(t.ask({10, 0, 0, 1}, 3) == "drop");
+}
 TEST_CASE("what is wrong with a set is said") {
   const auto set = [](const std::string& said) {
     return why_not(("table ip t {\n set s {\n  " + said + "\n }\n chain c { ip saddr @s drop\n }\n}").c_str());

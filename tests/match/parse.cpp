@@ -223,6 +223,18 @@ TEST_CASE("nft's words are understood") {
   CHECK(read("meta mark & 0xff ge 0x10") == "meta mark & 0xff >= 0x10");
   CHECK(read("ip dscp ef ip ecn ce ip6 dscp cs1") == "ip dscp 46 ip ecn 3 ip6 dscp 8");
   CHECK(read("meta l4proto icmpv6 ip protocol esp") == "meta l4proto ipv6-icmp ip protocol 50");
+  CHECK(read("icmp gateway 167772161 ip option rr addr != 0x0a000001") ==
+        "icmp gateway 0xa000001 ip option rr addr != 0xa000001");
+  CHECK_FALSE(parse_condition("ip saddr 167772161"));
+  CHECK(read("meta mark 0x00000100/24") == "meta mark 0x100-0x1ff");  // as nft lists `meta mark & 0xffffff00 == 0x100`
+  CHECK(read("ct mark != { 0x10/28, 7 }") == "ct mark != 0x10-0x1f ct mark != { 0x7 }");
+  CHECK(read("meta mark 0/0") == "meta mark 0x0-0xffffffff");
+  CHECK(read("meta mark 0x101/24") == "condition: column 11: a length that cuts off bits of the mark");
+  CHECK_FALSE(parse_condition("tcp dport 1024/6"));
+  CHECK(read("ip6 dscp { lephb, va } mh type binding-error") == "ip6 dscp { 1, 44 } mh type 7");
+  CHECK(read("icmp code { frag-needed, admin-prohibited } icmpv6 code no-route") ==
+        "icmp code { 4, 13 } icmpv6 code 0");
+  CHECK(read("meta priority != none-0:dd") == "meta priority != 0:0-0:dd");
   CHECK(read("ip protocol ipencap meta l4proto ipv6 ip6 nexthdr ipv6-frag") ==
         "ip protocol 4 meta l4proto 41 ip6 nexthdr 44");
   CHECK(read("ip protocol ipip") == "ip protocol 94");  // in /etc/protocols, and so for nft

@@ -242,13 +242,13 @@ class table_set_loader {
       r.last = parse_value(in, d);
       if (match::key_less(r.last, r.first)) in.fail_at(at, "the first value of this range is above its last");
     }
-    const bool address = d.value == match::value_kind::ipv4 || d.value == match::value_kind::ipv6;
-    if (range || !address || !in.accept("/")) return r;
+    if (range || !match::detail::may_have_length(d) || !in.accept("/")) return r;
     const std::uint64_t length = in.number_up_to(d.bits, d.bits == 32 ? "a length up to 32" : "a length up to 128");
     const auto n = static_cast<unsigned>(length) + 128u - d.bits;
     const ipv6_address mask = match::prefix_mask<ipv6_address, 128>(n);
     if ((r.first.high() & ~mask.high()) != 0 || (r.first.low() & ~mask.low()) != 0)
-      in.fail_at(at, "a length that cuts off bits of the address");
+      in.fail_at(at, d.value == match::value_kind::number ? "a length that cuts off bits of the mark"
+                                                          : "a length that cuts off bits of the address");
     r.last = {r.first.high() | ~mask.high(), r.first.low() | ~mask.low()};
     return r;
   }

@@ -59,7 +59,11 @@ inline constexpr named_value protocol_names[] = {
     {"ip", 0},           {"hopopt", 0},     {"egp", 8},     {"igp", 9},         {"ipv6", 41},
     {"ipv6-route", 43},  {"ipv6-frag", 44}, {"rsvp", 46},   {"ipv6-nonxt", 59}, {"ipv6-opts", 60},
     {"eigrp", 88},       {"etherip", 97},   {"l2tp", 115},  {"isis", 124},      {"mobility-header", 135},
-    {"mpls-in-ip", 137}, {"hip", 139},      {"shim6", 140}, {"ethernet", 143},
+    {"mpls-in-ip", 137}, {"hip", 139},      {"shim6", 140}, {"ethernet", 143},  {"ggp", 3},
+    {"st", 5},           {"pup", 12},       {"hmp", 20},    {"xns-idp", 22},    {"rdp", 27},
+    {"iso-tp4", 29},     {"xtp", 36},       {"ddp", 37},    {"idpr-cmtp", 38},  {"idrp", 45},
+    {"skip", 57},        {"rspf", 73},      {"vmtp", 81},   {"encap", 98},      {"fc", 133},
+    {"manet", 138},      {"wesp", 141},     {"rohc", 142},
 };
 inline constexpr named_value family_names[] = {{"ipv4", 2}, {"ipv6", 10}, {"arp", 3}};
 inline constexpr named_value tcp_flag_names[] = {{"fin", 1},  {"syn", 2},  {"rst", 4},    {"psh", 8},  {"ack", 16},
@@ -94,12 +98,32 @@ inline constexpr named_value icmpv6_type_names[] = {
     {"icmp6-routersolicit", 133},    {"icmp6-routeradvert", 134},  {"icmp6-neighborsolicit", 135},
     {"icmp6-neighboradvert", 136},   {"icmp6-redirect", 137},
 };
+inline constexpr named_value icmp_code_names[] = {
+    {"net-unreachable", 0}, {"host-unreachable", 1}, {"prot-unreachable", 2}, {"port-unreachable", 3},
+    {"frag-needed", 4},     {"net-prohibited", 9},   {"host-prohibited", 10}, {"admin-prohibited", 13}};
+inline constexpr named_value icmpv6_code_names[] = {{"no-route", 0},         {"admin-prohibited", 1},
+                                                    {"addr-unreachable", 3}, {"port-unreachable", 4},
+                                                    {"policy-fail", 5},      {"reject-route", 6}};
 inline constexpr named_value arp_operation_names[] = {{"request", 1},   {"reply", 2},   {"rrequest", 3}, {"rreply", 4},
                                                       {"inrequest", 8}, {"inreply", 9}, {"nak", 10}};
-inline constexpr named_value dscp_names[] = {
-    {"cs0", 0},   {"cs1", 8},   {"cs2", 16},  {"cs3", 24},  {"cs4", 32},  {"cs5", 40},  {"cs6", 48},
-    {"cs7", 56},  {"af11", 10}, {"af12", 12}, {"af13", 14}, {"af21", 18}, {"af22", 20}, {"af23", 22},
-    {"af31", 26}, {"af32", 28}, {"af33", 30}, {"af41", 34}, {"af42", 36}, {"af43", 38}, {"ef", 46}};
+inline constexpr named_value dscp_names[] = {{"cs0", 0},   {"cs1", 8},   {"cs2", 16},  {"cs3", 24},  {"cs4", 32},
+                                             {"cs5", 40},  {"cs6", 48},  {"cs7", 56},  {"af11", 10}, {"af12", 12},
+                                             {"af13", 14}, {"af21", 18}, {"af22", 20}, {"af23", 22}, {"af31", 26},
+                                             {"af32", 28}, {"af33", 30}, {"af41", 34}, {"af42", 36}, {"af43", 38},
+                                             {"ef", 46},   {"lephb", 1}, {"va", 44},   {"df", 0},    {"be", 0}};
+inline constexpr named_value mobility_type_names[] = {{"binding-refresh-request", 0},
+                                                      {"home-test-init", 1},
+                                                      {"careof-test-init", 2},
+                                                      {"home-test", 3},
+                                                      {"careof-test", 4},
+                                                      {"binding-update", 5},
+                                                      {"binding-acknowledgement", 6},
+                                                      {"binding-error", 7},
+                                                      {"fast-binding-update", 8},
+                                                      {"fast-binding-acknowledgement", 9},
+                                                      {"fast-binding-advertisement", 10},
+                                                      {"experimental-mobility-header", 11},
+                                                      {"home-agent-switch-message", 12}};
 inline constexpr named_value ecn_names[] = {{"not-ect", 0}, {"ect1", 1}, {"ect0", 2}, {"ce", 3}};
 
 inline constexpr named_value ct_state_names[] = {
@@ -250,8 +274,11 @@ enum class manner {
   if (transport && d.offset <= 16 && d.bits == 16) return list_of(port_names, 0);
   if (is(header::icmp, 0, 8)) return list_of(icmp_type_names, 0);
   if (is(header::icmpv6, 0, 8)) return list_of(icmpv6_type_names, 0);
+  if (is(header::icmp, 8, 8)) return list_of(icmp_code_names, 0);
+  if (is(header::icmpv6, 8, 8)) return list_of(icmpv6_code_names, 0);
   if (is(header::arp, 48, 16)) return list_of(arp_operation_names, 0);
   if (is(header::ipv4, 8, 6) || is(header::ipv6, 4, 6)) return list_of(dscp_names, 0);
+  if (is(nth(header_family::ipv6_extension, 135), 16, 8)) return list_of(mobility_type_names, 0);
   if (is(header::ipv4, 14, 2) || is(header::ipv6, 10, 2)) return list_of(ecn_names, 0);
   return {};
 }

@@ -188,14 +188,21 @@ bool parse_range_or_prefix(auto& p, const test<Key>& t, const Key& first, std::s
     write(p, t, node_kind::in_range, both, 2);
     return true;
   }
-  if ((d.value != value_kind::ipv4 && d.value != value_kind::ipv6) || !p.in.accept("/")) return false;
+  if (!may_have_length(d) || !p.in.accept("/")) return false;
   const std::uint64_t length = p.in.number_up_to(d.bits, d.bits == 32 ? "a length up to 32" : "a length up to 128");
   if (!p.in.good()) return true;
   test<Key> with_length = t;
   with_length.node.length = static_cast<std::uint8_t>(length);
   condition_node whole = with_length.node;
   if (!(key_and(first, prefix_mask_of(whole, first)) == first))
-    p.in.fail_at(at, "a length that cuts off bits of the address");
+    p.in.fail_at(at, d.value == value_kind::number ? "a length that cuts off bits of the mark"
+                                                   : "a length that cuts off bits of the address");
+  if constexpr (sizeof(Key) == sizeof(std::uint64_t)) {
+    if (d.value == value_kind::number) {
+      const Key all = ~Key{0} >> (64 - d.bits), both[] = {first, first | (all & ~prefix_mask_of(whole, first))};
+      return write(p, t, node_kind::in_range, both, 2), true;
+    }
+  }
   write(p, with_length, node_kind::in_prefix, &first, 1);
   return true;
 }

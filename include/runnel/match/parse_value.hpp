@@ -88,8 +88,9 @@ inline std::uint64_t parse_flag_names(text_cursor& in, const operand_description
   } while (in.accept("|") || (commas && in.accept(",")));
   return all;
 }
-// `0:a`, as tc(8) writes a class; a number alone is taken for the part behind the colon.
+// `0:a`, as tc(8) writes a class, or `none`; a number alone is taken for the part behind the colon.
 inline std::uint64_t parse_handle(text_cursor& in, const operand_description& d) noexcept {
+  if (in.accept("none")) return 0;
   in.skip_gap();
   if (in.ahead() != '0' || in.ahead(1) != ':') return parse_number(in, d);
   in.go_to(in.at() + 2);
@@ -135,12 +136,24 @@ inline std::uint64_t parse_flag_value(text_cursor& in, const operand_description
   return all;
 }
 
+// Whether values may have a length: nft writes ranges of marks so, `meta mark 0x100/24`, as those of addresses.
+[[nodiscard]] constexpr bool may_have_length(const operand_description& d) noexcept {
+  const bool mark = d.is_meta && (d.which == meta_key::mark || d.which == meta_key::ct_mark);
+  return mark || d.value == value_kind::ipv4 || d.value == value_kind::ipv6;
+}
+// Whether an address stands here as a number: in hexadecimal, or, where nft takes it for one, as it lists that.
+[[nodiscard]] inline bool is_address_as_number(const text_cursor& in, const operand_description& d) noexcept {
+  std::size_t n = 0;
+  while (is_digit(in.ahead(n))) ++n;
+  if (n == 1 && in.ahead() == '0' && in.ahead(1) == 'x') return true;
+  return n != 0 && in.ahead(n) != '.' && manner_of(d) == manner::bare_address;
+}
+
 // One value of an operand. Nothing of use after a failure.
 inline void parse_key(text_cursor& in, const operand_description& d, std::uint64_t& to) noexcept {
   in.skip_gap();
-  const bool hex = in.ahead() == '0' && in.ahead(1) == 'x';
   switch (d.value) {
-    case value_kind::ipv4: to = hex ? parse_number(in, d) : to_key(parse_address4(in)); return;
+    case value_kind::ipv4: to = is_address_as_number(in, d) ? parse_number(in, d) : to_key(parse_address4(in)); return;
     case value_kind::mac: to = to_key(parse_address_mac(in)); return;
     case value_kind::time: to = parse_seconds(in); return;
     case value_kind::number:
