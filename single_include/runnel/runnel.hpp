@@ -15265,8 +15265,8 @@ inline constexpr named_value protocol_names[] = {
     {"mpls-in-ip", 137}, {"hip", 139},      {"shim6", 140}, {"ethernet", 143},  {"ggp", 3},
     {"st", 5},           {"pup", 12},       {"hmp", 20},    {"xns-idp", 22},    {"rdp", 27},
     {"iso-tp4", 29},     {"xtp", 36},       {"ddp", 37},    {"idpr-cmtp", 38},  {"idrp", 45},
-    {"skip", 57},        {"rspf", 73},      {"vmtp", 81},   {"encap", 98},      {"fc", 133},
-    {"manet", 138},      {"wesp", 141},     {"rohc", 142},
+    {"skip", 57},        {"rspf", 73},      {"vmtp", 81},   {"ax.25", 93},      {"encap", 98},
+    {"fc", 133},         {"manet", 138},    {"wesp", 141},  {"rohc", 142},
 };
 inline constexpr named_value family_names[] = {{"ipv4", 2}, {"ipv6", 10}, {"arp", 3}};
 inline constexpr named_value tcp_flag_names[] = {{"fin", 1},  {"syn", 2},  {"rst", 4},    {"psh", 8},  {"ack", 16},
@@ -15291,15 +15291,21 @@ inline constexpr named_value icmp_type_names[] = {
     {"icmp-maskreq", 17},      {"icmp-maskreply", 18},
 };
 inline constexpr named_value icmpv6_type_names[] = {
-    {"destination-unreachable", 1},  {"packet-too-big", 2},        {"time-exceeded", 3},
-    {"parameter-problem", 4},        {"echo-request", 128},        {"echo-reply", 129},
-    {"mld-listener-query", 130},     {"mld-listener-report", 131}, {"mld-listener-done", 132},
-    {"nd-router-solicit", 133},      {"nd-router-advert", 134},    {"nd-neighbor-solicit", 135},
-    {"nd-neighbor-advert", 136},     {"nd-redirect", 137},         {"mld2-listener-report", 143},
-    {"icmp6-destinationunreach", 1}, {"icmp6-packettoobig", 2},    {"icmp6-timeexceeded", 3},
-    {"icmp6-parameterproblem", 4},   {"icmp6-echo", 128},          {"icmp6-echoreply", 129},
-    {"icmp6-routersolicit", 133},    {"icmp6-routeradvert", 134},  {"icmp6-neighborsolicit", 135},
-    {"icmp6-neighboradvert", 136},   {"icmp6-redirect", 137},
+    {"destination-unreachable", 1}, {"packet-too-big", 2},
+    {"time-exceeded", 3},           {"parameter-problem", 4},
+    {"echo-request", 128},          {"echo-reply", 129},
+    {"mld-listener-query", 130},    {"mld-listener-report", 131},
+    {"mld-listener-done", 132},     {"nd-router-solicit", 133},
+    {"nd-router-advert", 134},      {"nd-neighbor-solicit", 135},
+    {"nd-neighbor-advert", 136},    {"nd-redirect", 137},
+    {"mld2-listener-report", 143},  {"mld-listener-reduction", 132},
+    {"router-renumbering", 138},    {"ind-neighbor-solicit", 141},
+    {"ind-neighbor-advert", 142},   {"icmp6-destinationunreach", 1},
+    {"icmp6-packettoobig", 2},      {"icmp6-timeexceeded", 3},
+    {"icmp6-parameterproblem", 4},  {"icmp6-echo", 128},
+    {"icmp6-echoreply", 129},       {"icmp6-routersolicit", 133},
+    {"icmp6-routeradvert", 134},    {"icmp6-neighborsolicit", 135},
+    {"icmp6-neighboradvert", 136},  {"icmp6-redirect", 137},
 };
 inline constexpr named_value icmp_code_names[] = {
     {"net-unreachable", 0}, {"host-unreachable", 1}, {"prot-unreachable", 2}, {"port-unreachable", 3},

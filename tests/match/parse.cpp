@@ -234,6 +234,7 @@ TEST_CASE("nft's words are understood") {
   CHECK(read("ip6 dscp { lephb, va } mh type binding-error") == "ip6 dscp { 1, 44 } mh type 7");
   CHECK(read("icmp code { frag-needed, admin-prohibited } icmpv6 code no-route") ==
         "icmp code { 4, 13 } icmpv6 code 0");
+  CHECK(read("icmpv6 type < router-renumbering") == "icmpv6 type < 138");
   CHECK(read("meta priority != none-0:dd") == "meta priority != 0:0-0:dd");
   CHECK(read("ip protocol ipencap meta l4proto ipv6 ip6 nexthdr ipv6-frag") ==
         "ip protocol 4 meta l4proto 41 ip6 nexthdr 44");
