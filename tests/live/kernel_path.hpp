@@ -52,6 +52,7 @@ class tap_end {
     const int on = 1, room = 1 << 24;
     if (::setsockopt(watch_, SOL_SOCKET, receive_mark, &on, sizeof on) != 0) fail("SO_RCVMARK");
     (void)::setsockopt(watch_, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof room);
+    if (::setsockopt(watch_, SOL_PACKET, PACKET_AUXDATA, &on, sizeof on) != 0) fail("PACKET_AUXDATA");
     sockaddr_ll here{};
     here.sll_family = AF_PACKET;
     here.sll_protocol = __builtin_bswap16(ETH_P_ALL);
@@ -91,10 +92,20 @@ class tap_end {
       if (n < 0) break;
       if (from.sll_pkttype != PACKET_OUTGOING) continue;
       seen_frame f;
-      for (cmsghdr* c = CMSG_FIRSTHDR(&m); c != nullptr; c = CMSG_NXTHDR(&m, c))
+      tpacket_auxdata beside{};
+      for (cmsghdr* c = CMSG_FIRSTHDR(&m); c != nullptr; c = CMSG_NXTHDR(&m, c)) {
         if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SO_MARK) std::memcpy(&f.mark, CMSG_DATA(c), sizeof f.mark);
+        if (c->cmsg_level == SOL_PACKET && c->cmsg_type == PACKET_AUXDATA)
+          std::memcpy(&beside, CMSG_DATA(c), sizeof beside);
+      }
       if ((f.mark & wanted) == 0) continue;  // the kernel's own
       f.bytes.assign(room, room + n);
+      if ((beside.tp_status & TP_STATUS_VLAN_VALID) != 0) {  // the tag was taken off
+        const std::uint8_t tag[] = {
+            static_cast<std::uint8_t>(beside.tp_vlan_tpid >> 8), static_cast<std::uint8_t>(beside.tp_vlan_tpid),
+            static_cast<std::uint8_t>(beside.tp_vlan_tci >> 8), static_cast<std::uint8_t>(beside.tp_vlan_tci)};
+        f.bytes.insert(f.bytes.begin() + 12, tag, tag + 4);
+      }
       all.push_back(f);
     }
     while (::read(tap_, room, sizeof room) > 0) {}
