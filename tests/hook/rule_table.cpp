@@ -279,7 +279,7 @@ TEST_CASE("chains of one hook run by priority over all tables; an accept is not 
   table rules;
   REQUIRE(load(
       rules,
-      "table ip a { chain x { type filter hook input priority 10; policy accept;\n meta mark 2 meta mark set 3\n } }\n"
+      "table ip a { chain x { type filter hook input priority 9; policy accept;\n meta mark 2 meta mark set 3\n } }\n"
       "table inet b { chain x { type filter hook input priority -10; policy accept;\n meta mark set 1 accept\n }\n"
       "  chain y { type filter hook input priority 5; policy accept;\n meta mark 1 meta mark set 2\n } }\n"
       "table ip6 c { chain x { type filter hook input priority -20; policy drop; } }\n"
@@ -294,6 +294,22 @@ TEST_CASE("chains of one hook run by priority over all tables; an accept is not 
   CHECK(t.passed == "1 4");  // what is no IP meets no table
   CHECK(c.dropped(drop_reason::no_match) == 1);
   CHECK(c.dropped(drop_reason::policy) == 1);
+}
+
+TEST_CASE("of two chains with the same priority the later one is asked first, as in the kernel") {
+  place_of_chains t;
+  table rules;
+  REQUIRE(load(rules,
+               "table ip a {\n chain x { type filter hook input priority 0\n meta mark 3 drop\n meta mark set 4\n }\n"
+               " chain y { type filter hook input priority 0\n meta mark 2 meta mark set 3\n }\n}\n"
+               "table inet b { chain z { type filter hook input priority 0\n udp dport 7 meta mark set 2\n }\n}"));
+  rule_table_slot slot{rules};
+  t.device.udp(1, 7);
+  t.device.udp(2, 9);
+  const stage_counters c = t.run(hook<hook_point::input>(slot));
+  CHECK(t.passed == "2");
+  CHECK(c.dropped(drop_reason::policy) == 1);
+  CHECK(t.seen.find("mark 4") == 0);
 }
 
 TEST_CASE("a hook in two parts: chains of a priority below -200 stand before tracking, the others behind") {

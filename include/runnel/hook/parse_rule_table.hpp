@@ -32,6 +32,9 @@
 //     chain out { type nat hook postrouting priority srcnat; oifname "wan" masquerade random; }
 //     chain in { type nat hook prerouting priority dstnat; dnat to tcp dport map { 80 : 10.0.0.1, 443 : 10.0.0.2 }; }
 //
+// Chains of one hook are asked by priority; of two with the same the one that stands later is asked first, as in the
+// kernel.
+//
 // Rules may name the sets and maps of their table, and the sets of the program. What nft says of them holds: elements
 // may be ranges and prefixes (flags interval), have a timeout (flags timeout), count (counter); what cannot be added
 // because a set is full has not matched. Ours: a set that packets add to says its size, a rule may end at the brace of
@@ -180,11 +183,11 @@ class table_loader {
     const auto v = static_cast<std::int32_t>(in_.number_up_to(1'000'000, what));
     return base + (minus ? -v : v);
   }
-  // Into the list of its hook, behind those of the same priority.
+  // Into the list of its hook, before those of the same priority, as the kernel does (nf_hook_entries_grow()).
   void insert(std::uint16_t n) noexcept {
     table_chain& c = t_.chains[n];
     std::uint16_t* at = (c.translates ? t_.first_nat : t_.first) + static_cast<std::size_t>(c.point);
-    while (*at != no_chain && t_.chains[*at].priority <= c.priority) at = &t_.chains[*at].next;
+    while (*at != no_chain && t_.chains[*at].priority < c.priority) at = &t_.chains[*at].next;
     c.next = *at;
     *at = n;
   }
