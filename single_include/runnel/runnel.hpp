@@ -27676,6 +27676,9 @@ bool parse_tcpdump_condition(auto& p, bool beside) noexcept {
 // What nft's words mean there they mean here, but that a field and its relation never hold for a packet without the
 // field: `tcp option maxseg missing` is about TCP only, and `th` about TCP and UDP only, where nft takes what begins
 // any other payload for ports too. `meta length` counts the link header, as tcpdump's `len` does, and as nft does not.
+// `vlan` is the outer tag, also one of 802.1ad, where nft asks for 802.1Q; a later fragment has no ports, where nft takes
+// what begins its payload for some; what is behind an authentication header of IPv6 is found, and nft ends there; lists
+// of options end where they say so or are broken, where nft goes on in TCP's.
 // Several states with a sign, `ct state != new,related`, are a list as in braces; nft takes them for one value, which
 // no packet has.
 #ifndef RUNNEL_MATCH_PARSE_CONDITION_HPP
@@ -36579,8 +36582,9 @@ template <class List = rule_list>
 // because a set is full has not matched. Ours: a set that packets add to says its size, a rule may end at the brace of
 // its chain, `counter` and `flags` stand before the elements; `snat to :1024-65535` and `tproxy to` need not follow a
 // test of the protocol, and the first takes ICMP's identifiers too; a local handler has a port, but no address. A
-// connection that `ct count over` says is over is not counted itself: those that are in stay in. Not known are
-// concatenations, objects with names, queue, quota, conditions behind statements.
+// connection that `ct count over` says is over is not counted itself: those that are in stay in. `tcp option maxseg
+// size set` changes a SYN only. Not known are concatenations, objects with names, queue, quota, conditions behind
+// statements.
 #ifndef RUNNEL_HOOK_PARSE_RULE_TABLE_HPP
 #define RUNNEL_HOOK_PARSE_RULE_TABLE_HPP
 

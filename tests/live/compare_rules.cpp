@@ -44,6 +44,10 @@ bool are_broken(tcp_options o) {
   while (o) o.next();
   return o.remaining() != 0;
 }
+bool is_at_an_odd_place(tcp_options o) {
+  while (o && o.kind() != tcp_option::maximum_segment_size) o.next();
+  return o.remaining() % 2 != 0;
+}
 // Whether nft finds these options: only where all are as a host may send them, and of a router alert the value 0.
 bool are_plain(ipv4_options o) {
   unsigned routes = 0, records = 0;
@@ -58,7 +62,7 @@ bool are_plain(ipv4_options o) {
         if (++routes > 1 || d.size() < 5 || (d.size() - 1) % 4 != 0 || at(0) != 4) return false;
         break;
       case record:
-        if (++records > 1 || d.empty() || at(0) < 4 || (at(0) <= d.size() + 2 && at(0) > d.size() - 1)) return false;
+        if (++records > 1 || d.size() < 5 || at(0) < 4 || (at(0) <= d.size() + 2 && at(0) > d.size() - 1)) return false;
         break;
       case alert:
         if (d.size() < 2 || load_be16(d.data()) != 0) return false;
@@ -74,18 +78,49 @@ bool are_plain(ipv4_options o) {
 }
 const char* kind_of(const subject& s) {
   const header_map& found = s.headers;
-  if (has<vlan>(s) && !ether::type.in(constant_set{ethertype::vlan, ethertype::qinq})(s)) return "tags of older types";
+  if (has<vlan>(s) && (ether::type != ethertype::vlan)(s)) return "tags of other types than 802.1Q";
   if (has<ip6::exthdr::number<51>>(s) || (ip6::nexthdr == 51)(s)) return "behind an authentication header";
   if (found.has<tcp>() && are_broken(tcp_options(found.get<tcp>().options()))) return "TCP options behind the last one";
   if (found.has<ipv4>() && !are_plain(ipv4_options(found.get<ipv4>().options())))
     return "IPv4 options that are not plain";
+  if ((tcp::option::maxseg::size >= 0 && (tcp::flags & tcp_flags::syn) == 0)(s))
+    return "a segment size behind the handshake";
+  if ((tcp::option::maxseg::size >= 0)(s) && is_at_an_odd_place(tcp_options(found.get<tcp>().options())))
+    return "a segment size at an odd place";
   if ((ip6::nexthdr == 135)(s) && !has<ip6::exthdr::mh>(s)) return "a mobility header that is cut";
   if ((ipv6_fragment::frag_off != 0 && ipv6_fragment::nexthdr.in(constant_set{0, 43, 44, 51, 59, 60}))(s))
     return "later fragments that begin with an extension header";
   if (((ip::frag_off & 0x1fff) != 0)(s) || (ipv6_fragment::frag_off != 0)(s)) return "later fragments";
   return "";
 }
-// Random packets that rules are about: IP, in a frame with at most one tag, in which nothing is wrong.
+// Beside those that have all headers, some that statements and rarer rules are about.
+std::vector<std::vector<std::byte>> kinds_of_frames() {
+  auto all = runnel_test::frames_of_all_kinds();
+  for (const char* const text :
+       {// A maximum segment size at the end, at an odd place, behind the handshake; checksums that are right.
+        "020000000002020000000001 0800 4500002c 0001 4000 40060000 0a010203 c0000201 9c400016 00000001 00000000"
+        "6012ffff 36a40000 020405b4",
+        "020000000002020000000001 0800 45000030 0001 4000 40060000 0a010203 c0000201 9c400016 00000001 00000000"
+        "7002ffff 00000000 01020405 b4010101",
+        "020000000002020000000001 0800 4500002c 0001 4000 40060000 0a010203 c0000201 9c400016 00000001 00000000"
+        "6010ffff 00000000 020405b4",
+        "020000000002020000000001 86dd 62e00000 0018 0640 20010db8000000000000000000000001"
+        "20010db8000000000000000000000002 9c400050 00000001 00000000 6002ffff 00000000 020405a0",
+        // SCTP, UDP-Lite, IGMP, an ICMP error, IPv6 behind a tag, no next header.
+        "020000000002020000000001 0800 45b80020 0001 0000 40840000 0a010203 c0000201 00010050 00000000 00000000",
+        "020000000002020000000001 0800 4500001c 0001 0000 40880000 0a010203 c0000201 00010035 00080000",
+        "020000000002020000000001 0800 4500001c 0001 0000 01020000 0a010203 e0000001 11640000 e0000001",
+        "020000000002020000000001 0800 45c00038 0001 0000 40010000 0a010203 c0000201 03030000 00000000"
+        "4500001c 0001 0000 40110000 c0000201 0a010203 00350001 00080000",
+        "020000000002020000000001 8100 2005 86dd 60000000 0008 1140 20010db8000000000000000000000001"
+        "20010db8000000000000000000000002 00350001 00080000",
+        "020000000002020000000001 88a8 0005 86dd 60000000 0008 3a40 20010db8000000000000000000000001"
+        "20010db8000000000000000000000002 80000000 00010001",
+        "020000000002020000000001 86dd 60000000 0000 3b40 20010db8000000000000000000000001"
+        "20010db8000000000000000000000002"})
+    all.push_back(runnel_test::hex(text));
+  return all;
+}
 test_packet from_bytes(const std::vector<std::byte>& b) {
   const auto* const first = reinterpret_cast<const std::uint8_t*>(b.data());
   const layers found = dissect({b.data(), b.size()});
@@ -93,8 +128,9 @@ test_packet from_bytes(const std::vector<std::byte>& b) {
   correct(p.bytes, found);
   return p;
 }
+// Random packets that rules are about: IP, in a frame with at most one tag, in which nothing is wrong.
 std::vector<test_packet> random_packets(numbers& random, std::size_t count) {
-  const auto kinds = runnel_test::frames_of_all_kinds();
+  const auto kinds = kinds_of_frames();
   std::vector<test_packet> all;
   while (all.size() < count) {
     const auto& one = kinds[random.below(kinds.size())];
@@ -398,8 +434,14 @@ constexpr struct {
      "00000000 00000000 020405b4"},
     {"ip option ra value 5",
      "020000000002020000000001 0800 4600002000010000 40110000 0a010203 c0000201 94040005 00010035 00080000"},
-    {"udp dport 22",
-     "020000000002020000000001 9100 0005 0800 4500001c 0001 0000 40110000 0a010203 c0000201 0001003500080000"},
+    {"vlan id 5",
+     "020000000002020000000001 88a8 0005 0800 4500001c 0001 0000 40110000 0a010203 c0000201 0001003500080000"},
+    {"tcp option maxseg size set 1000",
+     "020000000002020000000001 0800 450000300001000040060000 0a010203 c0000201 9c400016 00000001 00000000 7002ffff"
+     "00000000 01020405 b4010101"},
+    {"tcp option maxseg size set 1000",
+     "020000000002020000000001 0800 4500002c 0001 4000 40060000 0a010203 c0000201 9c400016 00000001 00000000 6010ffff"
+     "00000000 020405b4"},
     {"mh type 5",
      "020000000002020000000001 86dd 60000000 0010 8740 20010db8000000000000000000000001 "
      "20010db8000000000000000000000002"

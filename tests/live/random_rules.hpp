@@ -268,10 +268,15 @@ class writer {
   }
   std::string update() {
     static constexpr const char* ways[] = {"add", "add", "update", "delete"};
-    const known_field& f = map_field();
-    const std::string set = set_for(f, "", true), way = random_.one_of(ways);
-    if (set.empty()) return "meta mark set " + mark();
-    return way + " @" + set + " { " + f.name + (way != "delete" && random_.chance(30) ? " " + limit() : "") + " }";
+    for (const named& s : sets_) {
+      if (!s.dynamic || random_.chance(50)) continue;
+      const known_field* f = &map_field();
+      while (type_of(*f) != s.type) f = &map_field();
+      const std::string way = random_.one_of(ways);
+      return way + " @" + s.name + " { " + f->name + (way != "delete" && random_.chance(30) ? " " + limit() : "") +
+             " }";
+    }
+    return "meta mark set " + mark();
   }
   /// What no time refills during a test.
   std::string limit() {
@@ -300,7 +305,7 @@ class writer {
       case 1: return "ip6 hoplimit set " + std::to_string(random_.below(256));
       case 2: return "ip dscp set " + std::to_string(random_.below(64));
       case 3: return "ip6 dscp set " + std::to_string(random_.below(64));
-      case 4: return "tcp option maxseg size set " + std::to_string(random_.below(0x10000));
+      case 4: return "tcp option maxseg size set " + std::to_string(random_.below(2000));
       case 5:
       case 6: return "meta mark set " + map_use(false, 0);
       case 7: return limit();
@@ -317,7 +322,7 @@ class writer {
       if (const std::string one = condition(); !says_the_family(one)) all += one + " ";
     const auto does = [&] { return alone ? "meta mark set " + mark() : statement(); };
     if (random_.chance(5)) all.clear();
-    if (random_.chance(10)) all += does() + " ";
+    if (random_.chance(30)) all += does() + " ";
     all += "counter";
     if (random_.chance(60)) all += " " + does();
     if (!alone && random_.chance(8)) all += " " + map_use(true, chain);
@@ -333,17 +338,22 @@ class writer {
            condition.starts_with("meta protocol @") || condition.starts_with("meta protocol <") ||
            condition.starts_with("meta protocol >");
   }
-  /// The lines of a table, the first of which is left away; HOOK stands for what follows `hook` in the last chain.
+  std::string base_chain(unsigned number) {
+    return " chain base" + std::to_string(number) + " {\n  type filter hook HOOK priority " +
+           std::to_string(random_.below(20)) + "; policy " + (random_.chance(70) ? "accept" : "drop") + ";\n";
+  }
+  /// The lines of a table, the first of which is left away; HOOK stands for what follows `hook`.
   std::vector<std::string> table() {
     sets_.clear();
     chains_ = random_.below(4);
     std::string all, sets;
     for (unsigned n = random_.below(6), i = 0; i < n; ++i) sets += named_set(map_field(), i, chains_);
-    for (unsigned c = 0; c <= chains_; ++c) {
-      all += c == chains_ ? " chain base {\n  type filter hook HOOK priority 0; policy " +
-                                std::string(random_.chance(70) ? "accept" : "drop") + ";\n"
-                          : " chain c" + std::to_string(c) + " {\n";
-      for (unsigned n = 2 + random_.below(c == chains_ ? 14 : 5); n != 0; --n) all += "  " + rule(c) + "\n";
+    const unsigned hooked = random_.chance(30) ? 2 : 1;
+    for (unsigned c = 0; c < chains_ + hooked; ++c) {
+      const unsigned below = (std::min)(c, chains_);
+      if (c < chains_) all += " chain c" + std::to_string(c) + " {\n";
+      else all += base_chain(c - chains_);
+      for (unsigned n = 2 + random_.below(c == chains_ ? 14 : 5); n != 0; --n) all += "  " + rule(below) + "\n";
       all += " }\n";
     }
     all = sets + all;
