@@ -58,6 +58,17 @@ TEST_CASE("packets of one burst that belong to one new connection are all transl
   CHECK(t.seen == "udp 198.51.100.1:53 > 10.0.0.1:1000\n");
 }
 
+TEST_CASE("a SYN and a reset of its sender in one burst are both translated") {
+  nat_bench t;
+  for (const std::uint8_t flags : {tcp_flags::syn, tcp_flags::rst})
+    t.device.put(1, 0, t.clock.now(), eth, ipv4_header{.source = in1, .destination = out1},
+                 tcp_header{.source_port = 1000, .destination_port = 80, .flags = flags, .window_size = 1000});
+  t.run(nat<prerouting>(t.translations) | nat<postrouting>(t.translations, nat_all_sources));
+  const std::string one = "tcp 192.0.2.7:1000 > 198.51.100.1:80\n";
+  CHECK(t.seen == one + one);
+  CHECK(t.translations.statistics().untranslatable == 0);
+}
+
 TEST_CASE("NAT stands in chains of a hook, in the order of their priorities") {
   nat_bench t;
   std::string order;

@@ -170,6 +170,56 @@ TEST_CASE("packets of one burst know of each other") {
   t->for_each([](connection& c) { CHECK(c.packets(connection_direction::original) == 20); });
 }
 
+TEST_CASE("a SYN and the reset that answers it in one burst are a connection that began and ended") {
+  counted_table t({.connections = 16});
+  std::string seen;
+  t->on_event(
+      [](void* to, connection_event what, const connection& c) {
+        text<100> line;
+        line << name(what) << ' ' << c.packets(connection_direction::original) << ' '
+             << c.packets(connection_direction::reply) << ' ' << name(c.tcp_state()) << ", ";
+        *static_cast<std::string*>(to) += line.c_str();
+      },
+      &seen);
+  counted_pool memory;
+  test_device device(memory);
+  manual_clock clock;
+  const auto burst = [&] {
+    device.put(1, 0, {}, eth, ipv4_header{.source = client, .destination = server},
+               tcp_header{.source_port = 40000, .destination_port = 80, .flags = tcp_flags::syn, .window_size = 1000});
+    device.put(2, 0, {}, eth, ipv4_header{.source = server, .destination = client},
+               tcp_header{.source_port = 80,
+                          .destination_port = 40000,
+                          .acknowledgment_number = 1,
+                          .flags = tcp_flags::rst | tcp_flags::ack});
+  };
+  unsigned passed = 0;
+  burst();
+  run(clock, attach(device, parse() | track(*t) | confirm(*t) | [&](packet&) { ++passed; } | discard));
+  CHECK(passed == 2);
+  clock.advance(seconds(1));
+  t->expire(clock.now());
+  CHECK(seen == "NEW 1 1 CLOSE, DESTROY 1 1 CLOSE, ");
+  CHECK(t->size() == 0);
+  CHECK(t->statistics().unconfirmed == 0);
+  CHECK(t->check());
+
+  // Where a rule drops the SYN, nothing began, and nothing has to be answered.
+  passed = 0;
+  seen.clear();
+  burst();
+  run(clock, attach(
+                 device, parse() | track(*t) |
+                             [](packet& p) { return connection_word{p.connection()}.state() == new_ ? drop : pass; } |
+                             confirm(*t) | [&](packet&) { ++passed; } | discard));
+  CHECK(passed == 0);
+  clock.advance(seconds(1));
+  t->expire(clock.now());
+  CHECK(seen.empty());
+  CHECK(t->size() == 0);
+  t->on_event(nullptr);
+}
+
 TEST_CASE("a handler that asks for a connection runs for the packets that have one") {
   counted_table t({.connections = 16});
   counted_pool memory;
