@@ -20772,6 +20772,45 @@ template <class Left, class Right>
 
 #endif
 
+// ==== runnel/flow/settle.hpp =========================================================================================
+// How the journeys of packets end by a verdict other than `pass`: a part of the engine.
+#ifndef RUNNEL_FLOW_SETTLE_HPP
+#define RUNNEL_FLOW_SETTLE_HPP
+
+#include <cstddef>  // size_t
+
+namespace runnel::detail {
+
+// Sends those of `n` packets back that say `tx`. What stand in a row go in one call, for a call of a device may be one
+// of the system. The handles of those that the device took are empty.
+inline void send_back(packet* packets, const verdict* verdicts, std::size_t n, context& c) noexcept {
+  if (c.transmit_back == nullptr) return;
+  for (std::size_t i = 0; i < n; ++i) {
+    const std::size_t first = i;
+    while (i < n && verdicts[i].code == verdict_code::tx && packets[i]) ++i;
+    if (i != first) (void)c.transmit_back(c.device, packets + first, i - first, c.now);
+  }
+}
+
+// What became of a packet that does not go on, behind `send_back`. One that is dropped stays in its handle, for the
+// caller to release.
+[[nodiscard]] inline verdict settled(const packet& p, verdict v, const context& c) noexcept {
+  if (!p) return v.code == verdict_code::tx ? v : verdict{verdict_code::stolen, drop_reason::none, 0};
+  if (v.code == verdict_code::tx && c.transmit_back != nullptr) return drop(drop_reason::transmit_full);
+  if (v.code == verdict_code::tx || v.code == verdict_code::redirect) return drop(drop_reason::no_target);
+  RUNNEL_ASSERT(v.code != verdict_code::stolen && "a stage that says stolen moves the packet out of the handle");
+  return v;
+}
+// The same for one packet.
+inline verdict settle(packet& p, verdict v, context& c) noexcept {
+  send_back(&p, &v, 1, c);
+  return settled(p, v, c);
+}
+
+}  // namespace runnel::detail
+
+#endif
+
 // ==== runnel/flow/step.hpp ===========================================================================================
 // Which stages of a pipeline run together on a packet, and one packet through those: the inner part of the engine.
 #ifndef RUNNEL_FLOW_STEP_HPP
@@ -21032,20 +21071,6 @@ void count_verdict(List& list, unsigned decided, verdict v, std::uint64_t length
   }
 }
 
-// Ends the journey of a packet by a verdict other than `pass`. Says what became of it: a packet that could not be sent
-// back is dropped. One that is dropped stays in its handle, for the caller to release.
-inline verdict settle(packet& p, verdict v, context& c) noexcept {
-  if (!p) return verdict{verdict_code::stolen, drop_reason::none, 0};
-  if (v.code == verdict_code::tx && c.transmit_back != nullptr) {
-    if (c.transmit_back(c.device, &p, 1, c.now) == 1) return v;
-    v = drop(drop_reason::transmit_full);
-  } else if (v.code == verdict_code::tx || v.code == verdict_code::redirect) {
-    v = drop(drop_reason::no_target);
-  }
-  RUNNEL_ASSERT(v.code != verdict_code::stolen && "a stage that says stolen moves the packet out of the handle");
-  return v;
-}
-
 template <place At, class List>
 void run(List& list, packet* packets, std::size_t n, std::uint64_t length, context& c) noexcept;
 
@@ -21071,11 +21096,16 @@ template <place At, unsigned Steps, class List>
     kept += on ? 1u : 0u;
     gone += on ? 0u : 1u;
   }
-  for (std::size_t i = 0; i < gone; ++i) {
-    const std::uint64_t length = !is_counted<List> ? 0 : lengths != nullptr ? lengths[i] : out[i].total_length();
-    const verdict v = settle(out[i], why[i], c);
-    count_verdict<Steps>(list, why[i].port, v, length);
+  raw_array<std::uint32_t, is_counted<List> ? At.burst : 1> own_lengths;
+  if constexpr (is_counted<List>) {
+    if (lengths == nullptr) {
+      lengths = own_lengths.data();
+      for (std::size_t i = 0; i < gone; ++i) lengths[i] = static_cast<std::uint32_t>(out[i].total_length());
+    }
   }
+  send_back(out.data(), why.data(), gone, c);
+  for (std::size_t i = 0; i < gone; ++i)
+    count_verdict<Steps>(list, why[i].port, settled(out[i], why[i], c), is_counted<List> ? lengths[i] : 0);
   pool::release(out.data(), gone);
   return kept;
 }
@@ -21290,15 +21320,16 @@ void run_burst_stage(List& list, packet* packets, std::size_t n, std::uint64_t l
   else list.stage(b, c);
   if (b.size() > n) list.counters.add(b.size() - n, 0);       // made here
   if (b.size() < n) list.counters.add(stolen, n - b.size());  // cleared away
+  if constexpr (At.traced)
+    for (std::size_t i = 0; i < b.size(); ++i)
+      if (mine[i]) report<At>(list.stage, mine[i], verdicts[i], c);
+  send_back(mine.data(), verdicts.data(), b.size(), c);
   std::size_t k = 0;
   for (std::size_t i = 0; i < b.size(); ++i) {
-    const verdict v = verdicts[i];
-    if constexpr (At.traced)
-      if (mine[i]) report<At>(list.stage, mine[i], v, c);
-    if (mine[i] && v.code == verdict_code::pass) {
+    if (mine[i] && verdicts[i].code == verdict_code::pass) {
       relocate(&mine[k++], &mine[i]);
     } else {
-      list.counters.add(settle(mine[i], v, c));
+      list.counters.add(settled(mine[i], verdicts[i], c));
       mine[i].reset();
     }
   }
@@ -29247,12 +29278,14 @@ RUNNEL_INLINE verdict early_step(List& list, frame& f, found_layers& l, context&
   v.port = static_cast<std::uint16_t>(number << 8 | target);
   return v;
 }
-// Hands a packet to a target of the early verdict with number `decided`.
+// Hands packets to a target of the early verdict with number `decided`, and says how many it took, and `why` not the
+// others.
 template <unsigned Steps, class List>
-verdict send_redirected(List& list, unsigned decided, unsigned target, packet& p, context& c) noexcept {
+std::size_t send_redirected(List& list, unsigned decided, unsigned target, packet* packets, std::size_t n,
+                            drop_reason& why, context& c) noexcept {
   if constexpr (Steps > 1)
-    if (decided != 0) return send_redirected<Steps - 1>(list.rest, decided - 1, target, p, c);
-  return list.stage.send(target, p, c);
+    if (decided != 0) return send_redirected<Steps - 1>(list.rest, decided - 1, target, packets, n, why, c);
+  return list.stage.send(target, packets, n, why, c);
 }
 
 // What a device looks like to the engine: a pool, and a way back out.
@@ -29370,19 +29403,37 @@ class attacher {
   instant last_{};  // when the last frame was received
 };
 
-// A frame that leaves as a packet.
-template <unsigned Steps, class List>
-void settle_frame(List& list, const frame& f, verdict v, std::uint64_t length, pool& memory, context& c) noexcept {
+// Frames in a row that leave as packets: back by a device that takes nothing else, or by another one. Some at a time,
+// for a call of a device may be one of the system.
+template <unsigned Steps, class List, class LengthOf>
+void send_as_packets(List& list, const frame* frames, std::size_t n, verdict v, LengthOf length_of, pool& memory,
+                     context& c) noexcept {
+  constexpr std::size_t at_once = 32;
   const unsigned decided = v.port >> 8;
-  if (packet p = memory.attach(f); !p) {
-    v = drop(drop_reason::no_packet);
-    memory.release(&f, 1);
-  } else if (v.code == verdict_code::tx) {
-    v = settle(p, v, c);
-  } else {
-    v = send_redirected<Steps>(list, decided, v.port & 0xffu, p, c);
+  handle_array<at_once> packets;
+  for (std::size_t from = 0, k = 0; from < n; from += k) {
+    for (k = 0; from + k < n && k < at_once; ++k) {
+      ::new (static_cast<void*>(&packets[k])) packet{memory.attach(frames[from + k])};
+      if (!packets[k]) break;  // there may be descriptors again when those before it have gone
+    }
+    if (k == 0) {
+      count_verdict<Steps>(list, decided, drop(drop_reason::no_packet), length_of(from));
+      memory.release(&frames[from], 1);
+      k = 1;
+      continue;
+    }
+    drop_reason why = drop_reason::no_target;
+    std::size_t sent = 0;
+    if (v.code == verdict_code::redirect) {
+      sent = send_redirected<Steps>(list, decided, v.port & 0xffu, packets.data(), k, why, c);
+    } else if (c.transmit_back != nullptr) {
+      why = drop_reason::transmit_full;
+      sent = c.transmit_back(c.device, packets.data(), k, c.now);
+    }
+    for (std::size_t i = 0; i < k; ++i)
+      count_verdict<Steps>(list, decided, i < sent ? v : drop(why), length_of(from + i));
+    pool::release(packets.data(), k);
   }
-  count_verdict<Steps>(list, decided, v, length);
 }
 
 // Frames in a row that do not go on, all for the same reason: released, sent back by their device, or sent to another
@@ -29392,10 +29443,8 @@ void settle_run(List& list, const frame* frames, std::size_t n, verdict v, const
                 std::uint64_t length, pool& memory, context& c) noexcept {
   const unsigned decided = v.port >> 8;
   const auto length_of = [&](std::size_t i) { return lengths != nullptr ? lengths[i] : frames[i].length; };
-  if (v.code == verdict_code::redirect || (v.code == verdict_code::tx && c.transmit_frames_back == nullptr)) {
-    for (std::size_t i = 0; i < n; ++i) settle_frame<Steps>(list, frames[i], v, length_of(i), memory, c);
-    return;
-  }
+  if (v.code == verdict_code::redirect || (v.code == verdict_code::tx && c.transmit_frames_back == nullptr))
+    return send_as_packets<Steps>(list, frames, n, v, length_of, memory, c);
   std::size_t sent = 0;
   if (v.code == verdict_code::tx) {
     sent = c.transmit_frames_back(c.device, frames, n, c.now);
@@ -51952,15 +52001,16 @@ struct frame_source {
 // The devices that a program redirects to. `send` says what became of the packet: `redirect`, or a drop with its cause.
 template <class... Devices>
 struct target_list {
-  verdict send(unsigned, packet&, context&) const noexcept { return drop(drop_reason::no_target); }
+  std::size_t send(unsigned, packet*, std::size_t, drop_reason&, context&) const noexcept { return 0; }
 };
 template <class First, class... Rest>
 struct target_list<First, Rest...> {
   First* first;
   target_list<Rest...> rest;
-  verdict send(unsigned target, packet& p, context& c) const noexcept {
-    if (target == 0) return first->transmit(&p, 1, c.now) == 1 ? redirect(0) : drop(drop_reason::transmit_full);
-    return rest.send(target - 1, p, c);
+  std::size_t send(unsigned target, packet* packets, std::size_t n, drop_reason& why, context& c) const noexcept {
+    if (target != 0) return rest.send(target - 1, packets, n, why, c);
+    why = drop_reason::transmit_full;
+    return first->transmit(packets, n, c.now);
   }
 };
 
@@ -52001,7 +52051,9 @@ struct early_stage : stage_defaults {
     if constexpr (needs::frames && Look) found = dissect(f);
     return v;
   }
-  verdict send(unsigned target, packet& p, context& c) noexcept { return targets.send(target, p, c); }
+  std::size_t send(unsigned target, packet* packets, std::size_t n, drop_reason& why, context& c) noexcept {
+    return targets.send(target, packets, n, why, c);
+  }
   constexpr void print_name(text_writer& out) const noexcept {
     out << "xdp(";
     if constexpr (requires { out << F::name; }) out << F::name;

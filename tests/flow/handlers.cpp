@@ -223,6 +223,30 @@ TEST_CASE("tx sends the packet back by the device that it came from") {
   CHECK(counters_of<1>(path).count(verdict_code::tx) == 1);
 }
 
+TEST_CASE("what goes back in a row goes in one call of the device, which may be one of the system") {
+  fixture t;
+  const auto all_but_four = [](packet& p) -> verdict { return number_of(p) == 4 ? pass : tx; };
+  SUBCASE("by a handler") {
+    t.wire.several(1, 6);
+    run(attach(t.wire, parse() | all_but_four | note(t.arrived)));
+    CHECK(t.wire.calls == 1);
+  }
+  SUBCASE("by a stage that looks at bursts") {
+    t.wire.several(1, 6);
+    run(attach(t.wire, as_pipeline([&](burst& b) {
+                         for (std::size_t i = 0; i < b.size(); ++i) b.verdict_on(i) = all_but_four(b[i]);
+                       }) | note(t.arrived)));
+    CHECK(t.wire.calls == 2);
+  }
+  SUBCASE("by an early verdict, where the device takes packets only") {
+    t.wire.several(1, 6);
+    run(attach(t.wire, xdp([](frame& f) { return number_of(f) == 4 ? pass : tx; }) | note(t.arrived)));
+    CHECK(t.wire.calls == 2);
+  }
+  CHECK(t.arrived == "4");
+  CHECK(t.wire.sent == "1 2 3 5 6");
+}
+
 TEST_CASE("tx on a device that has no room is a drop, with the cause") {
   fixture t;
   t.wire.several(1, 3);

@@ -136,6 +136,7 @@ class test_device {
   }
   bool done() { return waiting_.empty(); }
   std::size_t transmit(packet* packets, std::size_t n, instant) {
+    ++calls;
     std::size_t i = 0;
     for (; i < n && sent.count() < room_; ++i) {
       sent.add(number_of(packets[i]));
@@ -144,8 +145,9 @@ class test_device {
     return i;
   }
 
-  numbers sent;    ///< what was transmitted
-  numbers bursts;  ///< the sizes of what was received
+  numbers sent;        ///< what was transmitted
+  unsigned calls = 0;  ///< in how many calls
+  numbers bursts;      ///< the sizes of what was received
 
  private:
   struct waiting_frame {

@@ -107,6 +107,28 @@ TEST_CASE("redirect(i) goes to target i of the program that says it") {
   CHECK(counters_of<1>(path).count(verdict_code::redirect) == 3);
 }
 
+TEST_CASE("frames that go elsewhere in a row go in one call of the device, which may be one of the system") {
+  fixture t;
+  test_device a{t.memory};
+  t.wire.several(1, 40);
+  auto path = xdp([](frame& f) -> verdict { return number_of(f) == 4 ? drop : redirect(0); }, a) | discard;
+  run(attach(t.wire, path));
+  CHECK(a.sent.count() == 39);
+  CHECK(a.calls == 3);  // up to 4, and 32 at once behind it
+  CHECK(counters_of<0>(path).count(verdict_code::redirect) == 39);
+}
+
+TEST_CASE("frames for which there is one descriptor go one after the other") {
+  counted_pool memory({.packets = 8, .bytes = 256, .headroom = 64, .bare = 1});
+  test_device wire{memory}, a{memory};
+  wire.lend_bytes();
+  wire.several(1, 5);
+  auto path = xdp([](frame&) { return redirect(0); }, a) | discard;
+  run(attach(wire, path));
+  CHECK(a.sent == "1 2 3 4 5");
+  CHECK(counters_of<0>(path).count(verdict_code::redirect) == 5);
+}
+
 TEST_CASE("a redirect to a target that is not there is a drop, also where its number does not fit a byte") {
   fixture t;
   test_device a{t.memory};

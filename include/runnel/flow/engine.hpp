@@ -25,6 +25,7 @@
 #include <runnel/base/endian.hpp>
 #include <runnel/config.hpp>
 #include <runnel/flow/pipeline.hpp>
+#include <runnel/flow/settle.hpp>
 #include <runnel/flow/step.hpp>
 
 namespace runnel::detail {
@@ -113,20 +114,6 @@ void count_verdict(List& list, unsigned decided, verdict v, std::uint64_t length
   }
 }
 
-// Ends the journey of a packet by a verdict other than `pass`. Says what became of it: a packet that could not be sent
-// back is dropped. One that is dropped stays in its handle, for the caller to release.
-inline verdict settle(packet& p, verdict v, context& c) noexcept {
-  if (!p) return verdict{verdict_code::stolen, drop_reason::none, 0};
-  if (v.code == verdict_code::tx && c.transmit_back != nullptr) {
-    if (c.transmit_back(c.device, &p, 1, c.now) == 1) return v;
-    v = drop(drop_reason::transmit_full);
-  } else if (v.code == verdict_code::tx || v.code == verdict_code::redirect) {
-    v = drop(drop_reason::no_target);
-  }
-  RUNNEL_ASSERT(v.code != verdict_code::stolen && "a stage that says stolen moves the packet out of the handle");
-  return v;
-}
-
 template <place At, class List>
 void run(List& list, packet* packets, std::size_t n, std::uint64_t length, context& c) noexcept;
 
@@ -152,11 +139,16 @@ template <place At, unsigned Steps, class List>
     kept += on ? 1u : 0u;
     gone += on ? 0u : 1u;
   }
-  for (std::size_t i = 0; i < gone; ++i) {
-    const std::uint64_t length = !is_counted<List> ? 0 : lengths != nullptr ? lengths[i] : out[i].total_length();
-    const verdict v = settle(out[i], why[i], c);
-    count_verdict<Steps>(list, why[i].port, v, length);
+  raw_array<std::uint32_t, is_counted<List> ? At.burst : 1> own_lengths;
+  if constexpr (is_counted<List>) {
+    if (lengths == nullptr) {
+      lengths = own_lengths.data();
+      for (std::size_t i = 0; i < gone; ++i) lengths[i] = static_cast<std::uint32_t>(out[i].total_length());
+    }
   }
+  send_back(out.data(), why.data(), gone, c);
+  for (std::size_t i = 0; i < gone; ++i)
+    count_verdict<Steps>(list, why[i].port, settled(out[i], why[i], c), is_counted<List> ? lengths[i] : 0);
   pool::release(out.data(), gone);
   return kept;
 }
@@ -371,15 +363,16 @@ void run_burst_stage(List& list, packet* packets, std::size_t n, std::uint64_t l
   else list.stage(b, c);
   if (b.size() > n) list.counters.add(b.size() - n, 0);       // made here
   if (b.size() < n) list.counters.add(stolen, n - b.size());  // cleared away
+  if constexpr (At.traced)
+    for (std::size_t i = 0; i < b.size(); ++i)
+      if (mine[i]) report<At>(list.stage, mine[i], verdicts[i], c);
+  send_back(mine.data(), verdicts.data(), b.size(), c);
   std::size_t k = 0;
   for (std::size_t i = 0; i < b.size(); ++i) {
-    const verdict v = verdicts[i];
-    if constexpr (At.traced)
-      if (mine[i]) report<At>(list.stage, mine[i], v, c);
-    if (mine[i] && v.code == verdict_code::pass) {
+    if (mine[i] && verdicts[i].code == verdict_code::pass) {
       relocate(&mine[k++], &mine[i]);
     } else {
-      list.counters.add(settle(mine[i], v, c));
+      list.counters.add(settled(mine[i], verdicts[i], c));
       mine[i].reset();
     }
   }

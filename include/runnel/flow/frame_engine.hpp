@@ -55,12 +55,14 @@ RUNNEL_INLINE verdict early_step(List& list, frame& f, found_layers& l, context&
   v.port = static_cast<std::uint16_t>(number << 8 | target);
   return v;
 }
-// Hands a packet to a target of the early verdict with number `decided`.
+// Hands packets to a target of the early verdict with number `decided`, and says how many it took, and `why` not the
+// others.
 template <unsigned Steps, class List>
-verdict send_redirected(List& list, unsigned decided, unsigned target, packet& p, context& c) noexcept {
+std::size_t send_redirected(List& list, unsigned decided, unsigned target, packet* packets, std::size_t n,
+                            drop_reason& why, context& c) noexcept {
   if constexpr (Steps > 1)
-    if (decided != 0) return send_redirected<Steps - 1>(list.rest, decided - 1, target, p, c);
-  return list.stage.send(target, p, c);
+    if (decided != 0) return send_redirected<Steps - 1>(list.rest, decided - 1, target, packets, n, why, c);
+  return list.stage.send(target, packets, n, why, c);
 }
 
 // What a device looks like to the engine: a pool, and a way back out.
@@ -178,19 +180,37 @@ class attacher {
   instant last_{};  // when the last frame was received
 };
 
-// A frame that leaves as a packet.
-template <unsigned Steps, class List>
-void settle_frame(List& list, const frame& f, verdict v, std::uint64_t length, pool& memory, context& c) noexcept {
+// Frames in a row that leave as packets: back by a device that takes nothing else, or by another one. Some at a time,
+// for a call of a device may be one of the system.
+template <unsigned Steps, class List, class LengthOf>
+void send_as_packets(List& list, const frame* frames, std::size_t n, verdict v, LengthOf length_of, pool& memory,
+                     context& c) noexcept {
+  constexpr std::size_t at_once = 32;
   const unsigned decided = v.port >> 8;
-  if (packet p = memory.attach(f); !p) {
-    v = drop(drop_reason::no_packet);
-    memory.release(&f, 1);
-  } else if (v.code == verdict_code::tx) {
-    v = settle(p, v, c);
-  } else {
-    v = send_redirected<Steps>(list, decided, v.port & 0xffu, p, c);
+  handle_array<at_once> packets;
+  for (std::size_t from = 0, k = 0; from < n; from += k) {
+    for (k = 0; from + k < n && k < at_once; ++k) {
+      ::new (static_cast<void*>(&packets[k])) packet{memory.attach(frames[from + k])};
+      if (!packets[k]) break;  // there may be descriptors again when those before it have gone
+    }
+    if (k == 0) {
+      count_verdict<Steps>(list, decided, drop(drop_reason::no_packet), length_of(from));
+      memory.release(&frames[from], 1);
+      k = 1;
+      continue;
+    }
+    drop_reason why = drop_reason::no_target;
+    std::size_t sent = 0;
+    if (v.code == verdict_code::redirect) {
+      sent = send_redirected<Steps>(list, decided, v.port & 0xffu, packets.data(), k, why, c);
+    } else if (c.transmit_back != nullptr) {
+      why = drop_reason::transmit_full;
+      sent = c.transmit_back(c.device, packets.data(), k, c.now);
+    }
+    for (std::size_t i = 0; i < k; ++i)
+      count_verdict<Steps>(list, decided, i < sent ? v : drop(why), length_of(from + i));
+    pool::release(packets.data(), k);
   }
-  count_verdict<Steps>(list, decided, v, length);
 }
 
 // Frames in a row that do not go on, all for the same reason: released, sent back by their device, or sent to another
@@ -200,10 +220,8 @@ void settle_run(List& list, const frame* frames, std::size_t n, verdict v, const
                 std::uint64_t length, pool& memory, context& c) noexcept {
   const unsigned decided = v.port >> 8;
   const auto length_of = [&](std::size_t i) { return lengths != nullptr ? lengths[i] : frames[i].length; };
-  if (v.code == verdict_code::redirect || (v.code == verdict_code::tx && c.transmit_frames_back == nullptr)) {
-    for (std::size_t i = 0; i < n; ++i) settle_frame<Steps>(list, frames[i], v, length_of(i), memory, c);
-    return;
-  }
+  if (v.code == verdict_code::redirect || (v.code == verdict_code::tx && c.transmit_frames_back == nullptr))
+    return send_as_packets<Steps>(list, frames, n, v, length_of, memory, c);
   std::size_t sent = 0;
   if (v.code == verdict_code::tx) {
     sent = c.transmit_frames_back(c.device, frames, n, c.now);

@@ -34,15 +34,16 @@ struct frame_source {
 // The devices that a program redirects to. `send` says what became of the packet: `redirect`, or a drop with its cause.
 template <class... Devices>
 struct target_list {
-  verdict send(unsigned, packet&, context&) const noexcept { return drop(drop_reason::no_target); }
+  std::size_t send(unsigned, packet*, std::size_t, drop_reason&, context&) const noexcept { return 0; }
 };
 template <class First, class... Rest>
 struct target_list<First, Rest...> {
   First* first;
   target_list<Rest...> rest;
-  verdict send(unsigned target, packet& p, context& c) const noexcept {
-    if (target == 0) return first->transmit(&p, 1, c.now) == 1 ? redirect(0) : drop(drop_reason::transmit_full);
-    return rest.send(target - 1, p, c);
+  std::size_t send(unsigned target, packet* packets, std::size_t n, drop_reason& why, context& c) const noexcept {
+    if (target != 0) return rest.send(target - 1, packets, n, why, c);
+    why = drop_reason::transmit_full;
+    return first->transmit(packets, n, c.now);
   }
 };
 
@@ -83,7 +84,9 @@ struct early_stage : stage_defaults {
     if constexpr (needs::frames && Look) found = dissect(f);
     return v;
   }
-  verdict send(unsigned target, packet& p, context& c) noexcept { return targets.send(target, p, c); }
+  std::size_t send(unsigned target, packet* packets, std::size_t n, drop_reason& why, context& c) noexcept {
+    return targets.send(target, packets, n, why, c);
+  }
   constexpr void print_name(text_writer& out) const noexcept {
     out << "xdp(";
     if constexpr (requires { out << F::name; }) out << F::name;
