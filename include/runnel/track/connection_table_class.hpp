@@ -56,7 +56,8 @@ namespace runnel {
 /// 80 more for each that may be IPv6, 4 for each that may be unconfirmed, and 104 for each expectation.
 class connection_table {
  public:
-  /// Gets told what happens to connections; may look at the connection and change its mark, and must not erase any.
+  /// Gets told what happens to connections; may look at them and change marks, `table[table.number_of(c)].mark(v)`, and
+  /// must neither make nor end any.
   using event_function = void (*)(void* context, connection_event what, const connection& c);
   /// How memory must be aligned, at least; 128 is better where processors fetch two cache lines at once.
   static constexpr std::size_t alignment = 64;
