@@ -127,6 +127,7 @@ template <place At, unsigned Steps, class List>
   constexpr bool branches = skip<List, Steps - 1>::type::first_stage::kind == stage_kind::branch;
   handle_array<At.burst> out;
   raw_array<verdict, At.burst> why;
+  why[0] = pass;  // GCC takes what is handed on for unset where it cannot tell whether it is asked about
   std::size_t kept = 0, gone = 0;
   for (std::size_t i = 0; i < n; ++i) {
     const verdict v = branches || (decided[i / 64] >> i % 64 & 1u) != 0 ? outcomes[i] : pass;
