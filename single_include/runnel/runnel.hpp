@@ -2778,7 +2778,7 @@ class static_pool {
     RUNNEL_ASSERT(pool_->available() == pool_->capacity() && pool_->bare_available() == pool_->bare_capacity());
   }
   /// The pool. @{
-  operator pool&() noexcept { return *pool_; }
+  operator pool&() & noexcept { return *pool_; }
   [[nodiscard]] pool& get() noexcept { return *pool_; }
   [[nodiscard]] pool* operator->() noexcept { return pool_; }
   /// @}
@@ -3678,7 +3678,7 @@ class mapped_pool {
     RUNNEL_ASSERT(pool_->available() == pool_->capacity() && pool_->bare_available() == pool_->bare_capacity());
   }
 
-  operator pool&() noexcept { return *pool_; }
+  operator pool&() & noexcept { return *pool_; }
   [[nodiscard]] pool& get() noexcept { return *pool_; }
   [[nodiscard]] pool* operator->() noexcept { return pool_; }
   /// What its memory is made of.
@@ -36173,7 +36173,7 @@ class static_rule_table {
   explicit static_rule_table(std::uint64_t seed = 0) noexcept : table_({memory_, sizeof memory_}, Config, seed) {}
   /// The table. @{
   [[nodiscard]] constexpr rule_table& get() noexcept { return table_; }
-  constexpr operator rule_table&() noexcept { return table_; }
+  constexpr operator rule_table&() & noexcept { return table_; }
   [[nodiscard]] constexpr rule_table* operator->() noexcept { return &table_; }
   /// @}
 
@@ -40526,7 +40526,7 @@ class static_fragments {
   // An empty table; `seed` from a random source.
   explicit static_fragments(std::uint64_t seed = Config.seed) noexcept
       : table_({memory_, sizeof memory_}, seeded(seed)) {}
-  constexpr operator Table&() noexcept { return table_; }
+  constexpr operator Table&() & noexcept { return table_; }
   [[nodiscard]] constexpr Table& get() noexcept { return table_; }
   [[nodiscard]] constexpr Table* operator->() noexcept { return &table_; }
 
@@ -45032,7 +45032,7 @@ class static_neighbour_table {
                          const neighbour_options& o = {}) noexcept
       : table_({memory_, sizeof memory_}, seeded(seed), packets, link, o) {}
   /// The table. @{
-  constexpr operator neighbour_table&() noexcept { return table_; }
+  constexpr operator neighbour_table&() & noexcept { return table_; }
   [[nodiscard]] constexpr neighbour_table& get() noexcept { return table_; }
   [[nodiscard]] constexpr neighbour_table* operator->() noexcept { return &table_; }
   /// @}
@@ -48772,7 +48772,7 @@ class static_flowtable {
   explicit static_flowtable(connection_table& connections, const flowtable_options& options = {}) noexcept
       : table_(connections, {memory_, sizeof memory_}, Config, options) {}
   /// The table. @{
-  constexpr operator flowtable&() noexcept { return table_; }
+  constexpr operator flowtable&() & noexcept { return table_; }
   [[nodiscard]] constexpr flowtable& get() noexcept { return table_; }
   [[nodiscard]] constexpr flowtable* operator->() noexcept { return &table_; }
   /// @}
@@ -49638,7 +49638,7 @@ class static_connection_table {
   explicit static_connection_table(std::uint64_t seed = Config.seed, const tracking_options& options = {}) noexcept
       : table_({memory_, sizeof memory_}, seeded(seed), options) {}
   /// The table. @{
-  constexpr operator connection_table&() noexcept { return table_; }
+  constexpr operator connection_table&() & noexcept { return table_; }
   [[nodiscard]] constexpr connection_table& get() noexcept { return table_; }
   [[nodiscard]] constexpr connection_table* operator->() noexcept { return &table_; }
   /// @}
@@ -51630,7 +51630,7 @@ class static_nat_table {
                             const nat_options& options = {}) noexcept
       : table_(connections, {memory_, nat_table::bytes_needed(Config)}, seeded(seed), options) {}
   /// The table. @{
-  constexpr operator nat_table&() noexcept { return table_; }
+  constexpr operator nat_table&() & noexcept { return table_; }
   [[nodiscard]] constexpr nat_table& get() noexcept { return table_; }
   [[nodiscard]] constexpr nat_table* operator->() noexcept { return &table_; }
   /// @}

@@ -79,7 +79,7 @@ class mapped_pool {
     RUNNEL_ASSERT(pool_->available() == pool_->capacity() && pool_->bare_available() == pool_->bare_capacity());
   }
 
-  operator pool&() noexcept { return *pool_; }
+  operator pool&() & noexcept { return *pool_; }
   [[nodiscard]] pool& get() noexcept { return *pool_; }
   [[nodiscard]] pool* operator->() noexcept { return pool_; }
   /// What its memory is made of.

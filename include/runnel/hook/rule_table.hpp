@@ -177,7 +177,7 @@ class static_rule_table {
   explicit static_rule_table(std::uint64_t seed = 0) noexcept : table_({memory_, sizeof memory_}, Config, seed) {}
   /// The table. @{
   [[nodiscard]] constexpr rule_table& get() noexcept { return table_; }
-  constexpr operator rule_table&() noexcept { return table_; }
+  constexpr operator rule_table&() & noexcept { return table_; }
   [[nodiscard]] constexpr rule_table* operator->() noexcept { return &table_; }
   /// @}
 

@@ -370,7 +370,7 @@ class static_fragments {
   // An empty table; `seed` from a random source.
   explicit static_fragments(std::uint64_t seed = Config.seed) noexcept
       : table_({memory_, sizeof memory_}, seeded(seed)) {}
-  constexpr operator Table&() noexcept { return table_; }
+  constexpr operator Table&() & noexcept { return table_; }
   [[nodiscard]] constexpr Table& get() noexcept { return table_; }
   [[nodiscard]] constexpr Table* operator->() noexcept { return &table_; }
 

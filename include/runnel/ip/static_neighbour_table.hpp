@@ -24,7 +24,7 @@ class static_neighbour_table {
                          const neighbour_options& o = {}) noexcept
       : table_({memory_, sizeof memory_}, seeded(seed), packets, link, o) {}
   /// The table. @{
-  constexpr operator neighbour_table&() noexcept { return table_; }
+  constexpr operator neighbour_table&() & noexcept { return table_; }
   [[nodiscard]] constexpr neighbour_table& get() noexcept { return table_; }
   [[nodiscard]] constexpr neighbour_table* operator->() noexcept { return &table_; }
   /// @}

@@ -333,7 +333,7 @@ class static_pool {
     RUNNEL_ASSERT(pool_->available() == pool_->capacity() && pool_->bare_available() == pool_->bare_capacity());
   }
   /// The pool. @{
-  operator pool&() noexcept { return *pool_; }
+  operator pool&() & noexcept { return *pool_; }
   [[nodiscard]] pool& get() noexcept { return *pool_; }
   [[nodiscard]] pool* operator->() noexcept { return pool_; }
   /// @}

@@ -161,7 +161,7 @@ class static_flowtable {
   explicit static_flowtable(connection_table& connections, const flowtable_options& options = {}) noexcept
       : table_(connections, {memory_, sizeof memory_}, Config, options) {}
   /// The table. @{
-  constexpr operator flowtable&() noexcept { return table_; }
+  constexpr operator flowtable&() & noexcept { return table_; }
   [[nodiscard]] constexpr flowtable& get() noexcept { return table_; }
   [[nodiscard]] constexpr flowtable* operator->() noexcept { return &table_; }
   /// @}

@@ -260,7 +260,7 @@ class static_nat_table {
                             const nat_options& options = {}) noexcept
       : table_(connections, {memory_, nat_table::bytes_needed(Config)}, seeded(seed), options) {}
   /// The table. @{
-  constexpr operator nat_table&() noexcept { return table_; }
+  constexpr operator nat_table&() & noexcept { return table_; }
   [[nodiscard]] constexpr nat_table& get() noexcept { return table_; }
   [[nodiscard]] constexpr nat_table* operator->() noexcept { return &table_; }
   /// @}

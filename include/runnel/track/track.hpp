@@ -170,7 +170,7 @@ class static_connection_table {
   explicit static_connection_table(std::uint64_t seed = Config.seed, const tracking_options& options = {}) noexcept
       : table_({memory_, sizeof memory_}, seeded(seed), options) {}
   /// The table. @{
-  constexpr operator connection_table&() noexcept { return table_; }
+  constexpr operator connection_table&() & noexcept { return table_; }
   [[nodiscard]] constexpr connection_table& get() noexcept { return table_; }
   [[nodiscard]] constexpr connection_table* operator->() noexcept { return &table_; }
   /// @}
