@@ -50,9 +50,11 @@
 #include <algorithm>
 #include <bit>
 #include <cstdint>
+#include <map>
 #include <string>
 #include <string_view>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "words.hpp"
@@ -84,6 +86,8 @@ struct configuration {
     std::size_t table = 0;
     int suppressed = -1;  // routes of the table that are not taken: those of at most this length
   };
+  // Of one family in one table, which has room for 65534 with those of the interfaces.
+  static constexpr std::size_t most_routes = 60'000;
   std::vector<interface> interfaces;
   std::vector<std::string> tables{"main"};
   std::vector<route> routes;
@@ -304,6 +308,8 @@ class configuration_reader : words {
         unresolved_.push_back(u);
       }
       covered_.push_back({table, p, begin});
+      if (++routes_of_[{table, p.is_v4()}] > configuration::most_routes)
+        fail(begin, "more than " + std::to_string(configuration::most_routes) + " routes of a family in one table");
       to_.routes.push_back({p, ways, table});
     }
   }
@@ -483,6 +489,7 @@ class configuration_reader : words {
   configuration& to_;
   std::vector<unresolved> unresolved_;
   std::vector<covered_at> covered_;
+  std::map<std::pair<std::size_t, bool>, std::size_t> routes_of_;  // how many, by table and whether of IPv4
   std::vector<unresolved_rule> unresolved_rules_;
   std::vector<std::string_view> said_;  // statements that there is one of
 };

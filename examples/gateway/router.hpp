@@ -175,7 +175,7 @@ class egress {
   explicit egress(std::vector<port>& ports) : ports_(ports) {}
   explicit egress(std::vector<port>& ports, runnel::device::any_device& capture) : ports_(ports), capture_(&capture) {}
 
-  [[nodiscard]] std::size_t transmit(runnel::packet* packets, std::size_t n, runnel::instant now) {
+  [[nodiscard, gnu::noinline]] std::size_t transmit(runnel::packet* packets, std::size_t n, runnel::instant now) {
     if (capture_ != nullptr) return capture_->transmit(packets, n, now);
     for (std::size_t from = 0, to; from < n; from = to) {
       const std::uint16_t out = way_of(packets[from]);
@@ -252,9 +252,7 @@ struct router {
   [[nodiscard]] runnel::ip_interfaces interfaces() const { return {links.data(), links.size()}; }
   [[nodiscard]] runnel::snapshot_reader<route_set::rules_type>& routes() { return all_routes->reader(0); }
   // Fragments that were held and let go: no path has seen them again.
-  [[nodiscard]] std::uint64_t lost_fragments() {
-    return fragments.statistics().lost + own_fragments.statistics().lost;
-  }
+  [[nodiscard]] std::uint64_t lost_fragments() { return fragments.statistics().lost + own_fragments.statistics().lost; }
   // The interface behind which this address is, as far as routes say.
   template <class Address>
   [[nodiscard]] std::uint16_t interface_towards(const Address& a) const {

@@ -564,6 +564,20 @@ TEST_CASE("gateway: a MAC address that the file has not said may be said by a re
   }
 }
 
+TEST_CASE("gateway: more routes than their table has room for are told of where they stand, not when it starts") {
+  std::string text = two_networks;
+  for (int i = 0; i < 60'000; ++i)
+    text += "route " + std::to_string(20 + i / 65536) + '.' + std::to_string(i / 256 % 256) + '.' +
+            std::to_string(i % 256) + ".0/24 via 10.0.0.9\n";
+  text += "route 2001:db8::/32 via fd00::9\nroute 30.0.0.0/8 via 10.0.0.9 table other\n";
+  gateway::configuration c;
+  REQUIRE(read_configuration(text, &c) == "ok");
+  auto rules = loaded_rules(c);
+  CHECK(gateway::router(std::move(c), std::move(rules)).routes_now->complete());
+  CHECK(read_configuration(text + "route 40.0.0.0/8 via 10.0.0.9") ==
+        "60005:7 more than 60000 routes of a family in one table");
+}
+
 TEST_CASE("gateway: there is room for all groups of routers that a configuration says") {
   std::string many;
   for (int i = 0; i < 200; ++i)
