@@ -196,9 +196,10 @@ int export_state(gateway::router& r, const char* file, instant now) {
   std::ofstream out(new_state(file), std::ios::binary);
   out.write(reinterpret_cast<const char*>(all.data()), static_cast<std::streamsize>(all.size()));
   out.close();
-  if (!out || std::rename(new_state(file).c_str(), file) != 0)
-    return fail({"state", "write", file, std::strerror(errno)});
-  return 0;
+  if (out && std::rename(new_state(file).c_str(), file) == 0) return 0;
+  const error why("state", "write", file, std::strerror(errno));
+  std::remove(new_state(file).c_str());  // a part of it is of no use, and takes room that is short perhaps
+  return fail(why);
 }
 // Told when the gateway starts, while somebody looks: it goes on.
 void try_to_write_state(const char* file) {
