@@ -27708,11 +27708,10 @@ bool parse_tcpdump_condition(auto& p, bool beside) noexcept {
 // What nft's words mean there they mean here, but that a field and its relation never hold for a packet without the
 // field: `tcp option maxseg missing` is about TCP only, and `th` about TCP and UDP only, where nft takes what begins
 // any other payload for ports too. `meta length` counts the link header, as tcpdump's `len` does, and as nft does not.
-// `vlan` is the outer tag, also one of 802.1ad, where nft asks for 802.1Q; a later fragment has no ports, where nft takes
-// what begins its payload for some; what is behind an authentication header of IPv6 is found, and nft ends there; lists
-// of options end where they say so or are broken, where nft goes on in TCP's.
-// Several states with a sign, `ct state != new,related`, are a list as in braces; nft takes them for one value, which
-// no packet has.
+// `vlan` is the outer tag, also one of 802.1ad, where nft asks for 802.1Q; a later fragment has no ports, where nft
+// takes what begins its payload for some; what is behind an authentication header of IPv6 is found, and nft ends there;
+// lists of options end where they say so or are broken, where nft goes on in TCP's. Several states with a sign, `ct
+// state != new,related`, are a list as in braces; nft takes them for one value, which no packet has.
 #ifndef RUNNEL_MATCH_PARSE_CONDITION_HPP
 #define RUNNEL_MATCH_PARSE_CONDITION_HPP
 

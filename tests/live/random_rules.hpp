@@ -210,7 +210,9 @@ class writer {
   /// A named set or map of the table. `leads_to` is empty for a set.
   struct named {
     std::string name, type, leads_to;
-    bool dynamic;
+    bool dynamic = false;
+    bool deletes = false;  // what packets delete goes on to count for the size in the kernel, so these have room
+    std::string limit{};   // of each element: in the kernel it has the one of the rule that made it, whoever asks later
   };
   std::string set_for(const known_field& f, const std::string& leads_to = "", bool dynamic = false) {
     const std::string type = type_of(f);
@@ -238,11 +240,13 @@ class writer {
   }
   std::string named_set(const known_field& f, unsigned number, unsigned chains) {
     static constexpr const char* may_lead_to[] = {"", "", "mark", "verdict"};
-    named n{"s" + std::to_string(number), type_of(f), random_.one_of(may_lead_to), false};
+    named n{"s" + std::to_string(number), type_of(f), random_.one_of(may_lead_to)};
     n.dynamic = n.leads_to.empty() && random_.chance(40);
+    if (random_.chance(30)) n.limit = " " + limit();
     std::string said = n.leads_to.empty() ? " set " : " map ";
     said += n.name + " {\n  type " + n.type + (n.leads_to.empty() ? "" : " : " + n.leads_to) + "\n";
-    if (n.dynamic) said += "  size " + std::to_string(1 + random_.below(20)) + "\n  flags dynamic\n";
+    n.deletes = random_.chance(40);
+    if (n.dynamic) said += "  size " + std::to_string(n.deletes ? 1000 : 1 + random_.below(20)) + "\n  flags dynamic\n";
     else said += elements_of(f, n.leads_to, chains);
     sets_.push_back(n);
     return said + " }\n";
@@ -272,9 +276,8 @@ class writer {
       if (!s.dynamic || random_.chance(50)) continue;
       const known_field* f = &map_field();
       while (type_of(*f) != s.type) f = &map_field();
-      const std::string way = random_.one_of(ways);
-      return way + " @" + s.name + " { " + f->name + (way != "delete" && random_.chance(30) ? " " + limit() : "") +
-             " }";
+      const std::string way = ways[random_.below(s.deletes ? 4 : 3)];
+      return way + " @" + s.name + " { " + f->name + (way == "delete" ? "" : s.limit) + " }";
     }
     return "meta mark set " + mark();
   }
@@ -333,10 +336,10 @@ class writer {
   /// ipv6 } ip ttl 5` is about IPv6 as well, `ether saddr ... ip ttl 5` about packets without a tag only, and it may
   /// move the condition behind a counter.
   static bool says_the_family(const std::string& condition) {
-    return condition.starts_with("ether ") || condition.starts_with("meta nfproto") ||
-           condition.starts_with("meta protocol {") || condition.starts_with("meta protocol !") ||
-           condition.starts_with("meta protocol @") || condition.starts_with("meta protocol <") ||
-           condition.starts_with("meta protocol >");
+    return condition.starts_with("ether ") || condition.starts_with("vlan type") ||
+           condition.starts_with("meta nfproto") || condition.starts_with("meta protocol {") ||
+           condition.starts_with("meta protocol !") || condition.starts_with("meta protocol @") ||
+           condition.starts_with("meta protocol <") || condition.starts_with("meta protocol >");
   }
   std::string base_chain(unsigned number) {
     return " chain base" + std::to_string(number) + " {\n  type filter hook HOOK priority " +
