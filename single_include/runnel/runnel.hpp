@@ -26770,7 +26770,16 @@ inline void parse_key(text_cursor& in, const operand_description&, ipv6_address&
 template <class Key>
 void parse_mask(text_cursor& in, const operand_description& d, Key& to) noexcept {
   const bool brackets = in.accept("(");
+  const std::size_t from = in.at();
   parse_key(in, d, to);
+  if (!brackets && in.good()) {
+    // `&` binds tighter than `|` for nft, tcpdump and C: there `tcp flags & syn | ack == ack` is about syn alone.
+    const std::size_t size = in.at() - from;
+    in.go_to(from);
+    for (std::size_t n = 0; n < size; ++n)
+      if (in.ahead(n) == '|') return in.fail("a mask of several bits needs brackets: & (syn | ack)");
+    in.go_to(from + size);
+  }
   if constexpr (sizeof(Key) == sizeof(std::uint64_t)) {
     while (brackets && in.accept("|")) {
       Key more{};

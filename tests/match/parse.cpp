@@ -213,6 +213,8 @@ TEST_CASE("nft's words are understood") {
   CHECK(read("ct status ! snat") == "ct status & snat == 0x0");
   CHECK_FALSE(parse_condition("tcp flags ! { syn, ack }"));
   CHECK_FALSE(parse_condition("tcp dport ! 22"));
+  CHECK(read("tcp flags & syn | ack == ack") ==
+        "condition: column 13: a mask of several bits needs brackets: & (syn | ack)");
   CHECK(read("tcp flags == syn | ack") == "tcp flags == syn | ack");
   CHECK(read("tcp flags { syn, fin|ack }") == "tcp flags { syn, fin | ack }");
   CHECK(read("(tcp flags & syn) != 0") == "tcp flags & syn != 0x0");
