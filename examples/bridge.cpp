@@ -344,7 +344,7 @@ int main(int argc, char** argv) {
   loop work{time, attach_all(inputs), every(seconds(10), [&](instant now) { bridge.age(now); }),
             every(seconds(1), [&] { interfaces.look(); })};
   running = &work;
-  for (const int s : {SIGINT, SIGTERM}) std::signal(s, [](int) { running->stop(); });
+  for (const int s : {SIGINT, SIGTERM}) std::signal(s, [](int n) { std::signal(n, SIG_DFL), running->stop(); });
   std::printf("forwarding between %zu ports; Ctrl-C ends it\n", devices.size());
   interfaces.look();
   std::fflush(stdout);

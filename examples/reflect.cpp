@@ -33,7 +33,7 @@ int main(int argc, char** argv) {
   real_clock time;
   loop work{time, attach(*nic, xdp(reflect) | discard)};
   static stoppable* running = &work;
-  for (const int s : {SIGINT, SIGTERM}) std::signal(s, [](int) { running->stop(); });
+  for (const int s : {SIGINT, SIGTERM}) std::signal(s, [](int n) { std::signal(n, SIG_DFL), running->stop(); });
   std::printf("%s: %s; Ctrl-C ends it\n", nic->name(), name(nic->mode()));  // "eth0: native, copy"
   std::fflush(stdout);
   work.run();

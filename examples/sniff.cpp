@@ -260,7 +260,7 @@ int main(int argc, char** argv) {
   loop work{time, attach(*nic, path), every(milliseconds(50), [] { sniff.show_some(); }),
             every(seconds(1), [] { sniff.look_after(); })};
   running = &work;
-  for (const int s : {SIGINT, SIGTERM}) std::signal(s, [](int) { running->stop(); });
+  for (const int s : {SIGINT, SIGTERM}) std::signal(s, [](int n) { std::signal(n, SIG_DFL), running->stop(); });
   std::fprintf(stderr, "sniffing at %s; Ctrl-C ends it\n", asked.device);
   sniff.look_after();
   work.run();

@@ -103,7 +103,7 @@ int main(int argc, char** argv) {
   loop work{time, attach(*outside, named("early", xdp([](const subject& s) { return here(s); })) | transmit(*inside)),
             attach(*inside, transmit(*outside))};
   running = &work;
-  for (const int s : {SIGINT, SIGTERM}) std::signal(s, [](int) { running->stop(); });
+  for (const int s : {SIGINT, SIGTERM}) std::signal(s, [](int n) { std::signal(n, SIG_DFL), running->stop(); });
   std::printf("%s: rules run %s%s; Ctrl-C ends it\n", outside->name(), hook ? "in the kernel, " : "here",
               hook ? name(hook->mode()) : "");
   std::fflush(stdout);
