@@ -344,11 +344,12 @@ int main(int argc, char** argv) {
   loop work{time, attach_all(inputs), every(seconds(10), [&](instant now) { bridge.age(now); }),
             every(seconds(1), [&] { interfaces.look(); })};
   running = &work;
-  for (const int s : {SIGINT, SIGTERM}) std::signal(s, [](int n) { std::signal(n, SIG_DFL), running->stop(); });
+  for (const int s : {SIGINT, SIGTERM}) std::signal(s, [](int) { running->stop(); });
   std::printf("forwarding between %zu ports; Ctrl-C ends it\n", devices.size());
   interfaces.look();
   std::fflush(stdout);
   work.run();
+  for (const int s : {SIGINT, SIGTERM}) std::signal(s, SIG_DFL);  // no loop is left to stop: the next one ends us
 
   std::printf("\n");
   for (std::uint32_t i = 0; i < devices.size(); ++i) report(devices[i], bridge.counters(i), bridge.stations().held(i));

@@ -33,10 +33,11 @@ int main(int argc, char** argv) {
   real_clock time;
   loop work{time, attach(*nic, xdp(reflect) | discard)};
   static stoppable* running = &work;
-  for (const int s : {SIGINT, SIGTERM}) std::signal(s, [](int n) { std::signal(n, SIG_DFL), running->stop(); });
+  for (const int s : {SIGINT, SIGTERM}) std::signal(s, [](int) { running->stop(); });
   std::printf("%s: %s; Ctrl-C ends it\n", nic->name(), name(nic->mode()));  // "eth0: native, copy"
   std::fflush(stdout);
   work.run();
+  for (const int s : {SIGINT, SIGTERM}) std::signal(s, SIG_DFL);  // no loop is left to stop: the next one ends us
 
   text<512> counters;
   print(counters, nic->statistics());

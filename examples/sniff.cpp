@@ -260,12 +260,14 @@ int main(int argc, char** argv) {
   loop work{time, attach(*nic, path), every(milliseconds(50), [] { sniff.show_some(); }),
             every(seconds(1), [] { sniff.look_after(); })};
   running = &work;
-  for (const int s : {SIGINT, SIGTERM}) std::signal(s, [](int n) { std::signal(n, SIG_DFL), running->stop(); });
+  for (const int s : {SIGINT, SIGTERM}) std::signal(s, [](int) { running->stop(); });
   std::fprintf(stderr, "sniffing at %s; Ctrl-C ends it\n", asked.device);
   sniff.look_after();
   work.run();
+  for (const int s : {SIGINT, SIGTERM}) std::signal(s, SIG_DFL);  // no loop is left to stop: the next one ends us
 
-  // What matched is written whatever happened; a capture that was cut off, or an interface that is gone, is a failure.
+  // What matched is written whatever happened, but for a second Ctrl-C; a capture that was cut off, or an interface
+  // that is gone, is a failure.
   const error* unwritten = sniff.finish();
   if (nic->failure() != nullptr) return fail(*nic->failure());
   return unwritten != nullptr ? fail(*unwritten) : 0;

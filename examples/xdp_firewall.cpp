@@ -103,11 +103,12 @@ int main(int argc, char** argv) {
   loop work{time, attach(*outside, named("early", xdp([](const subject& s) { return here(s); })) | transmit(*inside)),
             attach(*inside, transmit(*outside))};
   running = &work;
-  for (const int s : {SIGINT, SIGTERM}) std::signal(s, [](int n) { std::signal(n, SIG_DFL), running->stop(); });
+  for (const int s : {SIGINT, SIGTERM}) std::signal(s, [](int) { running->stop(); });
   std::printf("%s: rules run %s%s; Ctrl-C ends it\n", outside->name(), hook ? "in the kernel, " : "here",
               hook ? name(hook->mode()) : "");
   std::fflush(stdout);
   work.run();
+  for (const int s : {SIGINT, SIGTERM}) std::signal(s, SIG_DFL);  // no loop is left to stop: the next one ends us
 
   std::printf("\n");
   report(hook ? &*hook : nullptr);

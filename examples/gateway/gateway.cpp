@@ -192,7 +192,7 @@ void import_state(gateway::router& r, const char* file, instant now) {
 // Whatever was there stays until all of it is written.
 std::string new_state(const char* file) { return std::string(file) + ".new"; }
 int export_state(gateway::router& r, const char* file, instant now) {
-  const std::vector<std::byte> all = gateway::saved_state(r, now);
+  const std::vector<std::byte> all = gateway::saved_state(r, now, real_clock().now() - now);
   std::ofstream out(new_state(file), std::ios::binary);
   out.write(reinterpret_cast<const char*>(all.data()), static_cast<std::streamsize>(all.size()));
   out.close();

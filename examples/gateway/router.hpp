@@ -140,7 +140,9 @@ class rule_set {
 // A link: the device, who is there, and what went by.
 struct port {
   port(const configuration::interface& c, runnel::device::any_device&& d, std::uint16_t number)
-      : name(c.name), device(std::move(d)), interfaces(number) {}
+      : name(c.name), device(std::move(d)), interfaces(number) {
+    prefixes.reserve(runnel::own_addresses::most);  // the advertiser looks at them where they are
+  }
 
   // Tells the hosts of the link of its IPv6 networks, if the configuration says so.
   void advertise(const configuration::interface& c, const runnel::ip_interface& link, runnel::instant now) {

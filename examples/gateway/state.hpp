@@ -28,7 +28,8 @@ inline constexpr std::size_t state_trailer = sizeof state_magic + 1 + 2, state_t
 // No connection waits longer for its next packet.
 inline constexpr runnel::duration longest_wait = runnel::seconds(5 * 86'400);
 
-inline std::vector<std::byte> saved_state(router& r, runnel::instant now) {
+// `set`: how far the system's clock was set since `now` began to be counted, as by NTP behind a start without it.
+inline std::vector<std::byte> saved_state(router& r, runnel::instant now, runnel::duration set = {}) {
   std::vector<std::byte> all(export_size(r.connections));
   all.resize(export_connections(r.connections, {all.data(), all.size()}, now));
   std::uint16_t n = 0;
@@ -41,7 +42,7 @@ inline std::vector<std::byte> saved_state(router& r, runnel::instant now) {
   const std::size_t summed = std::size_t{16} * n + 8;
   all.resize(all.size() + state_times + state_trailer);
   std::byte* const trailer = all.data() + all.size() - state_trailer;
-  runnel::store_be64(trailer - 16, static_cast<std::uint64_t>(now.ns));
+  runnel::store_be64(trailer - 16, static_cast<std::uint64_t>((now + set).ns));
   runnel::store_be64(trailer - 8, runnel::detail::export_sum({trailer - 8 - summed, summed}));
   std::memcpy(trailer, state_magic, sizeof state_magic);
   runnel::store_u8(trailer + sizeof state_magic, 1);

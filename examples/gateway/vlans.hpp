@@ -21,8 +21,9 @@ class vlan_device {
     std::size_t tagged = 0;
     for (std::size_t i = 0; i < n; ++i)
       if (push_vlan(packets[i], {.id = tag_})) std::swap(packets[tagged++], packets[i]);
+    const std::uint64_t lost_below = below_->lost();
     const std::size_t sent = below_->transmit(packets, tagged, now);
-    lost_ += n - sent;
+    lost_ += n - sent + (below_->lost() - lost_below);
     for (std::size_t i = sent; i < n; ++i) packets[i].reset();
     return n;
   }

@@ -20327,7 +20327,7 @@ struct burst_stage : stage_defaults {
   static constexpr stage_kind kind = stage_kind::burst;
   constexpr explicit burst_stage(F f) noexcept : function(std::move(f)) {}
   RUNNEL_INLINE void operator()(burst& b, context& c) noexcept {
-    if constexpr (std::invocable<F&, burst&>) function(b);
+    if constexpr (std::same_as<typename signature<F>::arguments, type_list<burst&>>) function(b);
     else function(b, c.now);
   }
   constexpr void print_name(text_writer& out) const noexcept { runnel::detail::print_name(out, function, "burst"); }
@@ -20782,13 +20782,14 @@ template <class Left, class Right>
 namespace runnel::detail {
 
 // Sends those of `n` packets back that say `tx`. What stand in a row go in one call, for a call of a device may be one
-// of the system. The handles of those that the device took are empty.
+// of the system. The handles of those that the device took are empty; one that it refuses does not keep back those
+// behind it, which may go by another queue.
 inline void send_back(packet* packets, const verdict* verdicts, std::size_t n, context& c) noexcept {
   if (c.transmit_back == nullptr) return;
   for (std::size_t i = 0; i < n; ++i) {
-    const std::size_t first = i;
-    while (i < n && verdicts[i].code == verdict_code::tx && packets[i]) ++i;
-    if (i != first) (void)c.transmit_back(c.device, packets + first, i - first, c.now);
+    std::size_t row = 0;
+    while (i + row < n && verdicts[i + row].code == verdict_code::tx && packets[i + row]) ++row;
+    if (row != 0) i += c.transmit_back(c.device, packets + i, row, c.now);
   }
 }
 
@@ -28919,9 +28920,9 @@ class alignas(detail::ring_line) handoff {
     }
     return ring(index_, to).push(packets, own);
   }
-  /// Gives each other thread a copy of a packet, from the pool of `copies_to`, else from the packet's own. What finds
-  /// no slot or no room in a ring is counted in `missed()`. The copies are marked (`packet::is_told`), and such a one
-  /// is not given to anybody again.
+  /// Gives each other thread a copy of a packet, from the pool of `copies_to`, else from the packet's own, which has
+  /// none here for one that was handed over. What finds no slot or no room in a ring is counted in `missed()`. The
+  /// copies are marked (`packet::is_told`), and such a one is not given to anybody again.
   void copy_to_others(const packet& p) noexcept {
     if (p.is_told()) return;
     for (unsigned to = 0; to < count_; ++to) {
@@ -29432,15 +29433,17 @@ void send_as_packets(List& list, const frame* frames, std::size_t n, verdict v, 
       continue;
     }
     drop_reason why = drop_reason::no_target;
-    std::size_t sent = 0;
-    if (v.code == verdict_code::redirect) {
-      sent = send_redirected<Steps>(list, decided, v.port & 0xffu, packets.data(), k, why, c);
-    } else if (c.transmit_back != nullptr) {
-      why = drop_reason::transmit_full;
-      sent = c.transmit_back(c.device, packets.data(), k, c.now);
+    // One that is refused does not keep back those behind it.
+    for (std::size_t i = 0; i < k; ++i) {
+      if (v.code == verdict_code::redirect) {
+        i += send_redirected<Steps>(list, decided, v.port & 0xffu, &packets[i], k - i, why, c);
+      } else if (c.transmit_back != nullptr) {
+        why = drop_reason::transmit_full;
+        i += c.transmit_back(c.device, &packets[i], k - i, c.now);
+      }
     }
     for (std::size_t i = 0; i < k; ++i)
-      count_verdict<Steps>(list, decided, i < sent ? v : drop(why), length_of(from + i));
+      count_verdict<Steps>(list, decided, packets[i] ? drop(why) : v, length_of(from + i));
     pool::release(packets.data(), k);
   }
 }
@@ -32986,7 +32989,8 @@ struct log_target {
 [[nodiscard]] constexpr detail::limit_target limit(token_bucket& bucket) noexcept { return {&bucket, false}; }
 /// The opposite: the rest of the rule is for packets for which there is none. nft's `limit rate over`.
 [[nodiscard]] constexpr detail::limit_target limit_over(token_bucket& bucket) noexcept { return {&bucket, true}; }
-/// Both with a token for each byte of the packet, from its link header on: nft's `limit rate 1 mbytes/second`. @{
+/// Both with a token for each byte of the packet, from its link header on: as nft's `limit rate 1 mbytes/second`, which
+/// leaves that header out. @{
 [[nodiscard]] constexpr detail::limit_target limit_bytes(token_bucket& bucket) noexcept {
   return {&bucket, false, true};
 }
@@ -36641,8 +36645,8 @@ template <class List = rule_list>
 // its chain, `counter` and `flags` stand before the elements; `snat to :1024-65535` and `tproxy to` need not follow a
 // test of the protocol, and the first takes ICMP's identifiers too; a local handler has a port, but no address. A
 // connection that `ct count over` says is over is not counted itself: those that are in stay in. `tcp option maxseg
-// size set` changes a SYN only. Not known are concatenations, objects with names, queue, quota, conditions behind
-// statements.
+// size set` changes a SYN only. Limits of bytes count the link header, as `meta length` does, where nft counts from the
+// IP header on. Not known are concatenations, objects with names, queue, quota, conditions behind statements.
 #ifndef RUNNEL_HOOK_PARSE_RULE_TABLE_HPP
 #define RUNNEL_HOOK_PARSE_RULE_TABLE_HPP
 
@@ -38731,6 +38735,9 @@ class neighbour_table {
 //     auto path = parse() | answer_neighbours(neighbours, self.rings()) | ...;
 //     self.run(attach(nic, parse() | steer(self.rings()) | shared(path)), attach(self.rings(), path),
 //              attach(neighbours, transmit(nic)));
+//
+// Behind `steer` a thread copies into a pool of its own, `others.copies_to(pool)`, as workers with `.memory` have: of
+// what was handed over there is no copy otherwise. Without one the stage stands before `steer` as well.
 #ifndef RUNNEL_IP_ANSWER_NEIGHBOURS_HPP
 #define RUNNEL_IP_ANSWER_NEIGHBOURS_HPP
 

@@ -464,6 +464,17 @@ TEST_CASE(
       CHECK(found == (left == 1));
     }
   }
+  SUBCASE("a restart after the clock was set: it ran by the one of its start") {
+    const instant boot = instant{} + seconds(100), today = instant{} + seconds(1'700'000'000);
+    connection& k = r.connections[r.connections.insert({addr4("10.0.0.9"), addr4("198.51.100.1"), 9, 53, 17}, boot)];
+    REQUIRE(r.connections.confirm(k, boot));
+    const std::vector<std::byte> all = gateway::saved_state(r, boot, today - boot);
+    rules = made("203.0.113.2/24, 203.0.113.3/24", next);
+    gateway::router later(std::move(next), std::move(rules));
+    const auto done = gateway::restore_state(later, {all.data(), all.size()}, today + seconds(1));
+    REQUIRE(done);
+    CHECK(done->connections != 0);
+  }
   SUBCASE("a state with any bit of it damaged") {
     const std::vector<std::byte> all = gateway::saved_state(r, {});
     rules = made("203.0.113.4/24", next);
@@ -651,15 +662,23 @@ TEST_CASE("gateway: what a device takes and cannot send is counted among the dro
   std::vector<gateway::port> ports;
   auto down = device::any_device::make<device_that_is_down>("down");
   REQUIRE(down);
+  ports.reserve(2);
   ports.emplace_back(c.interfaces[0], std::move(*down), std::uint16_t{1});
+  auto tagged = device::any_device::make<gateway::vlan_device>("phones", ports[0].device, std::uint16_t{5});
+  REQUIRE(tagged);
+  ports.emplace_back(c.interfaces[1], std::move(*tagged), std::uint16_t{2});
+  std::uint16_t by = 1;
+  SUBCASE("") {}
+  SUBCASE("and so by a VLAN that is on it") { by = 2; }
   gateway::egress out(ports);
   test::counted_pool memory({.packets = 16});
   test::test_device in(memory);
   for (unsigned n = 1; n <= 3; ++n) in.udp(n);
-  auto path = parse() | named("by lan", [](packet& p) { return p.iif(1), verdict{pass}; }) | transmit(out);
+  auto path = parse() | named("by", [by](packet& p) { return p.iif(by), verdict{pass}; }) | transmit(out);
   manual_clock time;
   run(time, attach(in, path));
   CHECK(totals(path).dropped(drop_reason::transmit_error) == 3);
+  CHECK(ports[by - 1u].sent.packets == 0);
 }
 
 TEST_CASE(

@@ -45,7 +45,7 @@ TEST_CASE("a burst stage is told the time when it asks for it") {
   clock.advance(milliseconds(7));
   t.wire.several(1, 3);
   instant seen{};
-  auto path = parse() | [&](burst& b, instant now) {
+  auto path = parse() | [&](burst& b, instant now = {}) {
     seen = now;
     b.verdict_on(1) = drop;
   } | note(t.arrived);

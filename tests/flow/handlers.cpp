@@ -247,6 +247,17 @@ TEST_CASE("what goes back in a row goes in one call of the device, which may be 
   CHECK(t.wire.sent == "1 2 3 5 6");
 }
 
+TEST_CASE("a packet that a device refuses keeps back none behind it") {
+  fixture t;
+  t.wire.refuses = 3;
+  t.wire.several(1, 6);
+  auto path = parse() | [](packet&) -> verdict { return tx; } | discard;
+  run(attach(t.wire, path));
+  CHECK(t.wire.sent == "1 2 4 5 6");
+  CHECK(t.wire.calls == 2);
+  CHECK(counters_of<1>(path).dropped(drop_reason::transmit_full) == 1);
+}
+
 TEST_CASE("tx on a device that has no room is a drop, with the cause") {
   fixture t;
   t.wire.several(1, 3);

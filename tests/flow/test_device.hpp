@@ -138,16 +138,17 @@ class test_device {
   std::size_t transmit(packet* packets, std::size_t n, instant) {
     ++calls;
     std::size_t i = 0;
-    for (; i < n && sent.count() < room_; ++i) {
+    for (; i < n && sent.count() < room_ && number_of(packets[i]) != refuses; ++i) {
       sent.add(number_of(packets[i]));
       packets[i].reset();
     }
     return i;
   }
 
-  numbers sent;        ///< what was transmitted
-  unsigned calls = 0;  ///< in how many calls
-  numbers bursts;      ///< the sizes of what was received
+  numbers sent;          ///< what was transmitted
+  unsigned calls = 0;    ///< in how many calls
+  unsigned refuses = 0;  ///< the number of a packet that finds no room
+  numbers bursts;        ///< the sizes of what was received
 
  private:
   struct waiting_frame {

@@ -324,9 +324,9 @@ class comparison {
     const text_lines listed = kernel.listed();
     const auto not_ours = again_.load(listed);
     const auto says = [&](const char* what) { return not_ours->why.find(what) != std::string::npos; };
-    const bool no_words =
-        not_ours && (has_no_words(listed[not_ours->line]) || says("does not fit") || says("cuts off bits"));
-    if (not_ours && !no_words) ++unread[not_ours->why + ": " + listed[not_ours->line]];
+    const std::string unread_line = not_ours && not_ours->line < listed.size() ? listed[not_ours->line] : "its end";
+    const bool no_words = not_ours && (has_no_words(unread_line) || says("does not fit") || says("cuts off bits"));
+    if (not_ours && !no_words) ++unread[not_ours->why + ": " + unread_line];
     std::string wrong;
     for (const test_packet& p : packets) {
       if (*p.kind != '\0' && p.kind != strict) continue;
@@ -370,7 +370,7 @@ class comparison {
       const auto by_nft = kernel.load(lines);
       const auto by_us = by_nft ? by_nft : ours_.load(lines);
       if (!by_us) return true;
-      if (by_us->line >= lines.size()) return ++refused["nft: " + by_us->why], false;
+      if (by_us->line >= lines.size()) return ++refused[(by_nft ? "nft: " : "us: ") + by_us->why], false;
       ++refused[by_nft ? "nft: " + by_us->why : "us: " + lines[by_us->line] + "  (" + by_us->why + ")"];
       lines.erase(lines.begin() + static_cast<std::ptrdiff_t>(by_us->line));
     }

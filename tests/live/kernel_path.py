@@ -4,11 +4,16 @@ import os, re, subprocess
 import lib
 
 
-def router(lab, rules):
-    """A namespace that forwards everything that comes in at in0 to out0, whatever it is, with rules for nft."""
+def need_linux():
+    """Skips the test on a kernel that is older than the one that it compares with."""
     kernel = tuple(int(n) for n in re.findall(r"\d+", os.uname().release)[:2])
     if kernel < (6, 18):
         lib.skip(f"Linux {kernel[0]}.{kernel[1]} does some things differently: this compares with 6.18")
+
+
+def router(lab, rules):
+    """A namespace that forwards everything that comes in at in0 to out0, whatever it is, with rules for nft."""
+    need_linux()
     here = lab.namespace("kernel")
     with here.entered():
         for path, value in (("ipv4/ip_forward", 1), ("ipv6/conf/all/forwarding", 1), ("ipv4/conf/all/rp_filter", 0),

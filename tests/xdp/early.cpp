@@ -107,6 +107,26 @@ TEST_CASE("redirect(i) goes to target i of the program that says it") {
   CHECK(counters_of<1>(path).count(verdict_code::redirect) == 3);
 }
 
+TEST_CASE("a frame that a device refuses keeps back none behind it") {
+  fixture t;
+  test_device a{t.memory};
+  t.wire.several(1, 6);
+  SUBCASE("elsewhere") {
+    a.refuses = 3;
+    auto path = xdp([](frame&) -> verdict { return redirect(0); }, a) | discard;
+    run(attach(t.wire, path));
+    CHECK(a.sent == "1 2 4 5 6");
+    CHECK(counters_of<0>(path).dropped(drop_reason::transmit_full) == 1);
+  }
+  SUBCASE("back") {
+    t.wire.refuses = 3;
+    auto path = xdp([](frame&) -> verdict { return tx; }) | discard;
+    run(attach(t.wire, path));
+    CHECK(t.wire.sent == "1 2 4 5 6");
+    CHECK(counters_of<0>(path).dropped(drop_reason::transmit_full) == 1);
+  }
+}
+
 TEST_CASE("frames that go elsewhere in a row go in one call of the device, which may be one of the system") {
   fixture t;
   test_device a{t.memory};

@@ -200,15 +200,17 @@ void send_as_packets(List& list, const frame* frames, std::size_t n, verdict v, 
       continue;
     }
     drop_reason why = drop_reason::no_target;
-    std::size_t sent = 0;
-    if (v.code == verdict_code::redirect) {
-      sent = send_redirected<Steps>(list, decided, v.port & 0xffu, packets.data(), k, why, c);
-    } else if (c.transmit_back != nullptr) {
-      why = drop_reason::transmit_full;
-      sent = c.transmit_back(c.device, packets.data(), k, c.now);
+    // One that is refused does not keep back those behind it.
+    for (std::size_t i = 0; i < k; ++i) {
+      if (v.code == verdict_code::redirect) {
+        i += send_redirected<Steps>(list, decided, v.port & 0xffu, &packets[i], k - i, why, c);
+      } else if (c.transmit_back != nullptr) {
+        why = drop_reason::transmit_full;
+        i += c.transmit_back(c.device, &packets[i], k - i, c.now);
+      }
     }
     for (std::size_t i = 0; i < k; ++i)
-      count_verdict<Steps>(list, decided, i < sent ? v : drop(why), length_of(from + i));
+      count_verdict<Steps>(list, decided, packets[i] ? drop(why) : v, length_of(from + i));
     pool::release(packets.data(), k);
   }
 }

@@ -157,9 +157,9 @@ class alignas(detail::ring_line) handoff {
     }
     return ring(index_, to).push(packets, own);
   }
-  /// Gives each other thread a copy of a packet, from the pool of `copies_to`, else from the packet's own. What finds
-  /// no slot or no room in a ring is counted in `missed()`. The copies are marked (`packet::is_told`), and such a one
-  /// is not given to anybody again.
+  /// Gives each other thread a copy of a packet, from the pool of `copies_to`, else from the packet's own, which has
+  /// none here for one that was handed over. What finds no slot or no room in a ring is counted in `missed()`. The
+  /// copies are marked (`packet::is_told`), and such a one is not given to anybody again.
   void copy_to_others(const packet& p) noexcept {
     if (p.is_told()) return;
     for (unsigned to = 0; to < count_; ++to) {

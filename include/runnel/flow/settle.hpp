@@ -14,13 +14,14 @@
 namespace runnel::detail {
 
 // Sends those of `n` packets back that say `tx`. What stand in a row go in one call, for a call of a device may be one
-// of the system. The handles of those that the device took are empty.
+// of the system. The handles of those that the device took are empty; one that it refuses does not keep back those
+// behind it, which may go by another queue.
 inline void send_back(packet* packets, const verdict* verdicts, std::size_t n, context& c) noexcept {
   if (c.transmit_back == nullptr) return;
   for (std::size_t i = 0; i < n; ++i) {
-    const std::size_t first = i;
-    while (i < n && verdicts[i].code == verdict_code::tx && packets[i]) ++i;
-    if (i != first) (void)c.transmit_back(c.device, packets + first, i - first, c.now);
+    std::size_t row = 0;
+    while (i + row < n && verdicts[i + row].code == verdict_code::tx && packets[i + row]) ++row;
+    if (row != 0) i += c.transmit_back(c.device, packets + i, row, c.now);
   }
 }
 

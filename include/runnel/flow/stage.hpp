@@ -429,7 +429,7 @@ struct burst_stage : stage_defaults {
   static constexpr stage_kind kind = stage_kind::burst;
   constexpr explicit burst_stage(F f) noexcept : function(std::move(f)) {}
   RUNNEL_INLINE void operator()(burst& b, context& c) noexcept {
-    if constexpr (std::invocable<F&, burst&>) function(b);
+    if constexpr (std::same_as<typename signature<F>::arguments, type_list<burst&>>) function(b);
     else function(b, c.now);
   }
   constexpr void print_name(text_writer& out) const noexcept { runnel::detail::print_name(out, function, "burst"); }

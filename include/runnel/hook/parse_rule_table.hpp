@@ -41,8 +41,8 @@
 // its chain, `counter` and `flags` stand before the elements; `snat to :1024-65535` and `tproxy to` need not follow a
 // test of the protocol, and the first takes ICMP's identifiers too; a local handler has a port, but no address. A
 // connection that `ct count over` says is over is not counted itself: those that are in stay in. `tcp option maxseg
-// size set` changes a SYN only. Not known are concatenations, objects with names, queue, quota, conditions behind
-// statements.
+// size set` changes a SYN only. Limits of bytes count the link header, as `meta length` does, where nft counts from the
+// IP header on. Not known are concatenations, objects with names, queue, quota, conditions behind statements.
 #ifndef RUNNEL_HOOK_PARSE_RULE_TABLE_HPP
 #define RUNNEL_HOOK_PARSE_RULE_TABLE_HPP
 

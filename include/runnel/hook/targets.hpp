@@ -146,7 +146,8 @@ struct log_target {
 [[nodiscard]] constexpr detail::limit_target limit(token_bucket& bucket) noexcept { return {&bucket, false}; }
 /// The opposite: the rest of the rule is for packets for which there is none. nft's `limit rate over`.
 [[nodiscard]] constexpr detail::limit_target limit_over(token_bucket& bucket) noexcept { return {&bucket, true}; }
-/// Both with a token for each byte of the packet, from its link header on: nft's `limit rate 1 mbytes/second`. @{
+/// Both with a token for each byte of the packet, from its link header on: as nft's `limit rate 1 mbytes/second`, which
+/// leaves that header out. @{
 [[nodiscard]] constexpr detail::limit_target limit_bytes(token_bucket& bucket) noexcept {
   return {&bucket, false, true};
 }

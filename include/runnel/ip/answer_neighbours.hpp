@@ -10,6 +10,9 @@
 //     auto path = parse() | answer_neighbours(neighbours, self.rings()) | ...;
 //     self.run(attach(nic, parse() | steer(self.rings()) | shared(path)), attach(self.rings(), path),
 //              attach(neighbours, transmit(nic)));
+//
+// Behind `steer` a thread copies into a pool of its own, `others.copies_to(pool)`, as workers with `.memory` have: of
+// what was handed over there is no copy otherwise. Without one the stage stands before `steer` as well.
 #ifndef RUNNEL_IP_ANSWER_NEIGHBOURS_HPP
 #define RUNNEL_IP_ANSWER_NEIGHBOURS_HPP
 
