@@ -145,10 +145,10 @@ class test_device {
     return i;
   }
 
-  numbers sent;          ///< what was transmitted
-  unsigned calls = 0;    ///< in how many calls
-  unsigned refuses = 0;  ///< the number of a packet that finds no room
-  numbers bursts;        ///< the sizes of what was received
+  numbers sent;            ///< what was transmitted
+  unsigned calls = 0;      ///< in how many calls
+  unsigned refuses = ~0u;  ///< the number of a packet that finds no room
+  numbers bursts;          ///< the sizes of what was received
 
  private:
   struct waiting_frame {

@@ -239,7 +239,8 @@ class packet {
   [[nodiscard]] bool traced() const noexcept { return (d_->status & 8u) != 0; }
   /// Sets whether `trace` follows it.
   void traced(bool on) noexcept { d_->status = static_cast<std::uint8_t>(on ? d_->status | 8u : d_->status & ~8u); }
-  /// Whether it is a copy that another thread has given to all (`handoff::copy_to_others`), and has answered if need be.
+  /// Whether it is a copy that another thread has given to all (`handoff::copy_to_others`), and has answered if need
+  /// be.
   [[nodiscard]] bool is_told() const noexcept { return (d_->status & detail::is_told) != 0; }
   /// The pool that it goes back to.
   [[nodiscard]] pool& home() const noexcept { return pool::of(d_); }
