@@ -132,8 +132,12 @@ class writer {
     return said;
   }
   std::string braces(const known_field& f) {
+    // Of a set of one value of flags nft makes that value alone: the bits of it, and whatever others there are.
+    std::vector<std::string> said;
+    do said = elements(f, !f.is_flags());
+    while (f.is_flags() && said.size() < 2);
     std::string all;
-    for (const std::string& e : elements(f, !f.is_flags())) all += (all.empty() ? "{ " : ", ") + e;
+    for (const std::string& e : said) all += (all.empty() ? "{ " : ", ") + e;
     return all + " }";
   }
   std::string flags(const known_field& f, const char* between) {

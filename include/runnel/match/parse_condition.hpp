@@ -23,7 +23,8 @@
 // `vlan` is the outer tag, also one of 802.1ad, where nft asks for 802.1Q; a later fragment has no ports, where nft
 // takes what begins its payload for some; what is behind an authentication header of IPv6 is found, and nft ends there;
 // lists of options end where they say so or are broken, where nft goes on in TCP's. Several states with a sign, `ct
-// state != new,related`, are a list as in braces; nft takes them for one value, which no packet has.
+// state != new,related`, are a list as in braces; nft takes them for one value, which no packet has. `tcp flags
+// { syn }` is SYN alone, as `{ syn, ack }` is one or the other alone; nft 1.0.6 takes the first for `tcp flags syn`.
 #ifndef RUNNEL_MATCH_PARSE_CONDITION_HPP
 #define RUNNEL_MATCH_PARSE_CONDITION_HPP
 
