@@ -1813,8 +1813,7 @@ class token_bucket {
 
   /// Takes a token, or `tokens` at once, as one for each byte of a packet. False when there are not so many at `now`,
   /// and then none is taken; more than a burst there never are. Time that goes back brings no tokens, and takes none.
-  /// What a call takes is counted in whole
-  /// nanoseconds, rounded down, but at least one.
+  /// What a call takes is counted in whole nanoseconds, rounded down, but at least one.
   constexpr bool take(instant now, std::uint64_t tokens = 1) noexcept {
     if (rate_ != 0) return take(now, full_at_, tokens);
     if (left_ < tokens) return false;
@@ -26742,6 +26741,11 @@ inline std::uint64_t parse_flag_value(text_cursor& in, const operand_description
   const bool mark = d.is_meta && (d.which == meta_key::mark || d.which == meta_key::ct_mark);
   return mark || d.value == value_kind::ipv4 || d.value == value_kind::ipv6;
 }
+// What is wrong with a length that the value has bits behind.
+[[nodiscard]] constexpr const char* cuts_off_bits(const operand_description& d) noexcept {
+  return d.value == value_kind::number ? "a length that cuts off bits of the mark"
+                                       : "a length that cuts off bits of the address";
+}
 // Whether an address stands here as a number: in hexadecimal, or, where nft takes it for one, as it lists that.
 [[nodiscard]] inline bool is_address_as_number(const text_cursor& in, const operand_description& d) noexcept {
   std::size_t n = 0;
@@ -26979,9 +26983,7 @@ bool parse_range_or_prefix(auto& p, const test<Key>& t, const Key& first, std::s
   test<Key> with_length = t;
   with_length.node.length = static_cast<std::uint8_t>(length);
   condition_node whole = with_length.node;
-  if (!(key_and(first, prefix_mask_of(whole, first)) == first))
-    p.in.fail_at(at, d.value == value_kind::number ? "a length that cuts off bits of the mark"
-                                                   : "a length that cuts off bits of the address");
+  if (!(key_and(first, prefix_mask_of(whole, first)) == first)) p.in.fail_at(at, cuts_off_bits(d));
   if constexpr (sizeof(Key) == sizeof(std::uint64_t)) {
     if (d.value == value_kind::number) {
       const Key all = ~Key{0} >> (64 - d.bits), both[] = {first, first | (all & ~prefix_mask_of(whole, first))};
@@ -35167,8 +35169,7 @@ class table_set_loader {
     const auto n = static_cast<unsigned>(length) + 128u - d.bits;
     const ipv6_address mask = match::prefix_mask<ipv6_address, 128>(n);
     if ((r.first.high() & ~mask.high()) != 0 || (r.first.low() & ~mask.low()) != 0)
-      in.fail_at(at, d.value == match::value_kind::number ? "a length that cuts off bits of the mark"
-                                                          : "a length that cuts off bits of the address");
+      in.fail_at(at, match::detail::cuts_off_bits(d));
     r.last = {r.first.high() | ~mask.high(), r.first.low() | ~mask.low()};
     return r;
   }

@@ -29,8 +29,7 @@ class token_bucket {
 
   /// Takes a token, or `tokens` at once, as one for each byte of a packet. False when there are not so many at `now`,
   /// and then none is taken; more than a burst there never are. Time that goes back brings no tokens, and takes none.
-  /// What a call takes is counted in whole
-  /// nanoseconds, rounded down, but at least one.
+  /// What a call takes is counted in whole nanoseconds, rounded down, but at least one.
   constexpr bool take(instant now, std::uint64_t tokens = 1) noexcept {
     if (rate_ != 0) return take(now, full_at_, tokens);
     if (left_ < tokens) return false;

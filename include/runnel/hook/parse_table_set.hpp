@@ -247,8 +247,7 @@ class table_set_loader {
     const auto n = static_cast<unsigned>(length) + 128u - d.bits;
     const ipv6_address mask = match::prefix_mask<ipv6_address, 128>(n);
     if ((r.first.high() & ~mask.high()) != 0 || (r.first.low() & ~mask.low()) != 0)
-      in.fail_at(at, d.value == match::value_kind::number ? "a length that cuts off bits of the mark"
-                                                          : "a length that cuts off bits of the address");
+      in.fail_at(at, match::detail::cuts_off_bits(d));
     r.last = {r.first.high() | ~mask.high(), r.first.low() | ~mask.low()};
     return r;
   }

@@ -194,9 +194,7 @@ bool parse_range_or_prefix(auto& p, const test<Key>& t, const Key& first, std::s
   test<Key> with_length = t;
   with_length.node.length = static_cast<std::uint8_t>(length);
   condition_node whole = with_length.node;
-  if (!(key_and(first, prefix_mask_of(whole, first)) == first))
-    p.in.fail_at(at, d.value == value_kind::number ? "a length that cuts off bits of the mark"
-                                                   : "a length that cuts off bits of the address");
+  if (!(key_and(first, prefix_mask_of(whole, first)) == first)) p.in.fail_at(at, cuts_off_bits(d));
   if constexpr (sizeof(Key) == sizeof(std::uint64_t)) {
     if (d.value == value_kind::number) {
       const Key all = ~Key{0} >> (64 - d.bits), both[] = {first, first | (all & ~prefix_mask_of(whole, first))};

@@ -141,6 +141,11 @@ inline std::uint64_t parse_flag_value(text_cursor& in, const operand_description
   const bool mark = d.is_meta && (d.which == meta_key::mark || d.which == meta_key::ct_mark);
   return mark || d.value == value_kind::ipv4 || d.value == value_kind::ipv6;
 }
+// What is wrong with a length that the value has bits behind.
+[[nodiscard]] constexpr const char* cuts_off_bits(const operand_description& d) noexcept {
+  return d.value == value_kind::number ? "a length that cuts off bits of the mark"
+                                       : "a length that cuts off bits of the address";
+}
 // Whether an address stands here as a number: in hexadecimal, or, where nft takes it for one, as it lists that.
 [[nodiscard]] inline bool is_address_as_number(const text_cursor& in, const operand_description& d) noexcept {
   std::size_t n = 0;
