@@ -39036,8 +39036,8 @@ inline bool gathers_work() noexcept {
          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vpopcntdq") &&
          __builtin_cpu_supports("popcnt") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
 }
-// Whether they are worth it: on Intel's processors that know BF16. Those before them have been slowed down by the
-// correction of a security fault, and AMD's take as long as single loads. Sanitizers see single loads only.
+// Whether they are worth it: on processors that know BF16. Intel's before them have been slowed down by the correction
+// of a security fault. Sanitizers see single loads only.
 inline bool gathers_fast() noexcept {
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
   return false;
@@ -39046,7 +39046,7 @@ inline bool gathers_fast() noexcept {
   return false;
 #endif
 #endif
-  return gathers_work() && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_is("intel");
+  return gathers_work() && __builtin_cpu_supports("avx512bf16");
 }
 
 using sixteen [[gnu::vector_size(64)]] = std::uint32_t;
@@ -39090,22 +39090,6 @@ template <int Scale>
 // How many bits of each lane are set.
 [[gnu::target(RUNNEL_GATHERS_TARGET)]] RUNNEL_INLINE void count_bits(sixteen& v) noexcept {
   asm("vpopcntd {%[v], %[v]|%[v], %[v]}" : [v] "+v"(v));
-}
-// The value of the one lane that is given, and a new one: without a way through memory, which takes longer than that
-// of one lane where all of them are needed behind it.
-[[gnu::target(RUNNEL_GATHERS_TARGET)]] RUNNEL_INLINE std::uint32_t value_of(const sixteen& v,
-                                                                            std::uint16_t lane) noexcept {
-  sixteen packed;
-  asm("vpcompressd {%[v], %[packed]%{%[lane]%}%{z%}|%[packed]%{%[lane]%}%{z%}, %[v]}"
-      : [packed] "=v"(packed)
-      : [v] "v"(v), [lane] "Yk"(lane));
-  return packed[0];
-}
-[[gnu::target(RUNNEL_GATHERS_TARGET)]] RUNNEL_INLINE void set(sixteen& v, std::uint16_t lane,
-                                                              std::uint32_t value) noexcept {
-  asm("vpbroadcastd {%[value], %[v]%{%[lane]%}|%[v]%{%[lane]%}, %[value]}"
-      : [v] "+v"(v)
-      : [value] "r"(value), [lane] "Yk"(lane));
 }
 #else
 inline bool gathers_work() noexcept { return false; }
@@ -39185,6 +39169,8 @@ class trie_store {
   // number is found in a table of its own.
   static constexpr entry child = static_cast<entry>(entry{1} << (sizeof(entry) * 8 - 1));
   static constexpr std::uint32_t most_links = sizeof(entry) == 2 ? 32768 : 0;
+  // Set in an entry of the root that leads to a node, whose number follows.
+  static constexpr std::uint32_t is_node = 0x8000'0000;
   static constexpr std::size_t fixed_bytes = most_links * sizeof(std::uint32_t);
 
   explicit trie_store(mutable_bytes memory) noexcept
@@ -39237,24 +39223,34 @@ class trie_store {
   // Whether places in the log have so few bits as a gather takes.
   [[nodiscard]] bool gathers_reach() const noexcept { return end_ < 0x8000'0000; }
 #if RUNNEL_HAS_GATHERS
-  // A step for 16 addresses of IPv4 at once: lanes of `found` that have `is_node` set, and then the number of a node,
-  // get the entry of their slot there, and above it the one that follows in the log, which has a tag behind the last.
-  [[gnu::target(RUNNEL_GATHERS_TARGET)]] RUNNEL_INLINE void steps(sixteen& found, const sixteen& slot) const noexcept {
-    constexpr std::uint64_t half = 0xffff'ffff;
-    constexpr std::uint32_t is_node = 0x8000'0000;
+  static constexpr std::uint64_t lower = 0xffff'ffff;
+  // A step for 16 addresses of IPv4 at once, in three parts, so that the loads of one 16 overlap with those of another.
+  // Lanes of `found` that have `is_node` set, and then the number of a node, take part.
+  struct sixteen_groups {
+    eight_wide even, odd;  // groups have 64 bits, so those of lanes with even and with odd numbers are loaded apart
+  };
+  [[gnu::target(RUNNEL_GATHERS_TARGET)]] RUNNEL_INLINE void load_groups(sixteen_groups& groups, const sixteen& found,
+                                                                        const sixteen& slot) const noexcept {
     static_assert(sizeof(node) == 17 * sizeof(trie_node::group));
     const sixteen number = found & ~is_node;
     const auto at = reinterpret_cast<eight_wide>((number << 4) + number + (slot >> 5));
     const auto leads = reinterpret_cast<eight_wide>(found);
-    // Groups have 64 bits, so those of lanes with even and with odd numbers are loaded apart.
-    eight_wide even{}, odd{};
-    gather(even, nodes_, at & half, lanes_with(leads, eight_wide{} + is_node));
-    gather(odd, nodes_, at >> 32, lanes_with(leads, eight_wide{} + (std::uint64_t{is_node} << 32)));
-    const auto runs = reinterpret_cast<sixteen>((even & half) | odd << 32);
-    const auto first = reinterpret_cast<sixteen>(even >> 32 | (odd & ~half));
-    sixteen place = runs << (~slot & 31u);
+    groups.even = groups.odd = eight_wide{};
+    gather(groups.even, nodes_, at & lower, lanes_with(leads, eight_wide{} + is_node));
+    gather(groups.odd, nodes_, at >> 32, lanes_with(leads, eight_wide{} + (std::uint64_t{is_node} << 32)));
+  }
+  [[gnu::target(RUNNEL_GATHERS_TARGET)]] RUNNEL_INLINE static void places(sixteen& place, const sixteen_groups& groups,
+                                                                          const sixteen& slot) noexcept {
+    const auto runs = reinterpret_cast<sixteen>((groups.even & lower) | groups.odd << 32);
+    const auto first = reinterpret_cast<sixteen>(groups.even >> 32 | (groups.odd & ~lower));
+    place = runs << (~slot & 31u);
     count_bits(place);
     place += first;
+  }
+  // The lanes get the entry of their slot, and above it the one that follows in the log, which has a tag behind the
+  // last.
+  [[gnu::target(RUNNEL_GATHERS_TARGET)]] RUNNEL_INLINE void load_entries(sixteen& found,
+                                                                         const sixteen& place) const noexcept {
     gather<2>(found, words_, place, lanes_with(found, sixteen{} + is_node));
   }
 #endif
@@ -39693,8 +39689,8 @@ class compact_trie {
   void lookup(const Address* addresses, next_hop_number* answers, std::size_t n) const noexcept {
     std::size_t done = 0;
     if constexpr (levels == 2)
-      if (detail::gathers_fast() && store_.gathers_reach()) done = lookup_by_gathers(addresses, answers, n);
-    lookup_by_loads(addresses + done, answers + done, n - done);
+      if (gathers_) done = lookup_by_gathers(addresses, answers, n);
+    if (done != n) lookup_by_loads(addresses + done, answers + done, n - done);
   }
   /// Begins to load the first node for an address. Reads the entry of its first 16 bits.
   RUNNEL_INLINE void prefetch(const Address& a) const noexcept {
@@ -39727,7 +39723,7 @@ class compact_trie {
   friend struct detail::trie_ways;
   friend class dir_24_8;
   friend class dir_16_16;
-  static constexpr std::uint32_t is_node = 0x8000'0000;
+  static constexpr std::uint32_t is_node = store::is_node;
   static constexpr std::uint16_t absent = 0xffff;
   static constexpr std::size_t root_bytes = 65536 * sizeof(std::uint32_t);
   static constexpr std::size_t short_bytes = 131072 * sizeof(std::uint16_t);
@@ -39911,24 +39907,31 @@ class compact_trie {
   }
 #endif
 #if RUNNEL_HAS_GATHERS
-  // Answers for as many as are a multiple of 16, and says how many these were.
+  // Answers for as many as are a multiple of 32, and says how many these were.
   [[gnu::target(RUNNEL_GATHERS_TARGET)]] std::size_t lookup_by_gathers(const Address* addresses,
                                                                        next_hop_number* answers,
                                                                        std::size_t n) const noexcept {
-    const std::size_t whole = n & ~std::size_t{15};
-    for (const Address* const end = addresses + whole; addresses != end; addresses += 16, answers += 16) {
-      detail::sixteen a, found{};
+    const std::size_t whole = n & ~std::size_t{31};
+    for (const Address* const end = addresses + whole; addresses != end; addresses += 32, answers += 32) {
+      detail::sixteen a, b, found_a{}, found_b{}, place_a, place_b;
+      typename store::sixteen_groups groups_a, groups_b;
       __builtin_memcpy(&a, addresses, sizeof a);
-      detail::gather<4>(found, root_, a >> 16, 0xffff);
-      store_.steps(found, a >> 8 & 255u);
-      std::uint32_t deeper = detail::lanes_with(found, detail::sixteen{} + std::uint32_t{store::child});
-      for (; deeper != 0; deeper &= deeper - 1) {
-        const auto lane = static_cast<std::uint16_t>(deeper & (0u - deeper));
-        const auto e = static_cast<entry>(detail::value_of(found, lane));
-        detail::set(found, lane, store_.get(store_.of(e), octet(addresses[__builtin_ctz(deeper)], 3)));
-      }
-      const auto entries = __builtin_convertvector(found, detail::sixteen_halves);
-      __builtin_memcpy(answers, &entries, sizeof entries);
+      __builtin_memcpy(&b, addresses + 16, sizeof b);
+      detail::gather<4>(found_a, root_, a >> 16, 0xffff);
+      detail::gather<4>(found_b, root_, b >> 16, 0xffff);
+      store_.load_groups(groups_a, found_a, a >> 8 & 255u);
+      store_.load_groups(groups_b, found_b, b >> 8 & 255u);
+      store_.places(place_a, groups_a, a >> 8 & 255u);
+      store_.places(place_b, groups_b, b >> 8 & 255u);
+      store_.load_entries(found_a, place_a);
+      store_.load_entries(found_b, place_b);
+      const auto entries_a = __builtin_convertvector(found_a, detail::sixteen_halves);
+      const auto entries_b = __builtin_convertvector(found_b, detail::sixteen_halves);
+      __builtin_memcpy(answers, &entries_a, sizeof entries_a);
+      __builtin_memcpy(answers + 16, &entries_b, sizeof entries_b);
+      const std::uint32_t deeper_a = detail::lanes_with(found_a, detail::sixteen{} + std::uint32_t{store::child});
+      const std::uint32_t deeper_b = detail::lanes_with(found_b, detail::sixteen{} + std::uint32_t{store::child});
+      store_.last_steps(deeper_a | deeper_b << 16, addresses, answers);
     }
     return whole;
   }
@@ -39940,6 +39943,7 @@ class compact_trie {
   std::uint16_t* short_;
   store store_;
   std::size_t size_ = 0;
+  bool gathers_ = levels == 2 && detail::gathers_fast() && store_.gathers_reach();
 };
 
 }  // namespace runnel
@@ -41412,8 +41416,8 @@ class dir_24_8 {
   /// The same for `n` addresses, whose loads overlap. On x86-64 16 loads are one instruction where that is fast,
   /// whatever the compiler was told, but not under sanitizers.
   void lookup(const ipv4_address* addresses, next_hop_number* answers, std::size_t n) const noexcept {
-    const std::size_t done = detail::gathers_fast() ? detail::lookup_by_gathers(*this, addresses, answers, n) : 0;
-    detail::lookup_by_loads(*this, addresses + done, answers + done, n - done);
+    const std::size_t done = gathers_ ? detail::lookup_by_gathers(*this, addresses, answers, n) : 0;
+    if (done != n) detail::lookup_by_loads(*this, addresses + done, answers + done, n - done);
   }
   /// Begins to load the entry of an address.
   RUNNEL_INLINE void prefetch(ipv4_address a) const noexcept { prefetch_to_read(table_ + (a.value() >> 8)); }
@@ -41495,6 +41499,7 @@ class dir_24_8 {
   std::uint16_t* groups_;
   std::size_t most_groups_;
   trie routes_;
+  bool gathers_ = detail::gathers_fast();
 };
 
 inline void detail::lookup_by_loads(const dir_24_8& table, const ipv4_address* addresses, next_hop_number* answers,

@@ -102,27 +102,27 @@ basic_prefix<Address> draw_prefix(random_generator& r) {
 
 // Which way a table looks up many depends on the processor, and on sanitizers: every way has to give the same.
 template <class Loads, class Gathers>
-void require_both(const next_hop_number* expected, std::size_t n, Loads loads, Gathers gathers) {
-  next_hop_number answers[40];
+void require_both(const next_hop_number* expected, std::size_t n, std::size_t at_once, Loads loads, Gathers gathers) {
+  next_hop_number answers[72];
   loads(answers);
   for (std::size_t i = 0; i < n; ++i) REQUIRE(answers[i] == expected[i]);
   if (!detail::gathers_work()) return;
   for (next_hop_number& a : answers) a = 0x1234;  // none of those that are expected
   const std::size_t done = gathers(answers);
-  REQUIRE(done == n / 16 * 16);
-  for (std::size_t i = 0; i < 40; ++i) REQUIRE(answers[i] == (i < done ? expected[i] : 0x1234));
+  REQUIRE(done == n / at_once * at_once);
+  for (std::size_t i = 0; i < 72; ++i) REQUIRE(answers[i] == (i < done ? expected[i] : 0x1234));
 }
 template <class F>
 void require_ways(const F&, const typename F::address_type*, const next_hop_number*, std::size_t) {}
 void require_ways(const dir_24_8& table, const ipv4_address* asked, const next_hop_number* expected, std::size_t n) {
   require_both(
-      expected, n, [&](next_hop_number* to) { detail::lookup_by_loads(table, asked, to, n); },
+      expected, n, 16, [&](next_hop_number* to) { detail::lookup_by_loads(table, asked, to, n); },
       [&](next_hop_number* to) { return detail::lookup_by_gathers(table, asked, to, n); });
 }
 void require_ways(const compact_trie<ipv4_address>& table, const ipv4_address* asked, const next_hop_number* expected,
                   std::size_t n) {
   require_both(
-      expected, n, [&](next_hop_number* to) { detail::trie_ways::by_loads(table, asked, to, n); },
+      expected, n, 32, [&](next_hop_number* to) { detail::trie_ways::by_loads(table, asked, to, n); },
       [&](next_hop_number* to) { return detail::trie_ways::by_gathers(table, asked, to, n); });
 }
 
@@ -148,9 +148,9 @@ void compare(F& table, std::uint64_t seed, std::size_t steps, std::size_t most) 
       REQUIRE(table.find(p) == no_next_hop);
     }
     REQUIRE(table.size() == right.routes.size());
-    address asked[40];
-    next_hop_number answers[40];
-    const std::size_t n = index(r, 41);
+    address asked[72];
+    next_hop_number answers[72];
+    const std::size_t n = index(r, 73);
     for (address& a : asked) a = draw<address>(r);
     table.lookup(asked, answers, n);
     for (std::size_t i = 0; i < n; ++i) {
@@ -182,7 +182,7 @@ void compare(F& table, std::uint64_t seed, std::size_t steps, std::size_t most) 
 TEST_CASE_TEMPLATE("random changes: as a list of routes that is searched in order", F, compact_trie<ipv4_address>,
                    compact_trie<ipv6_address>) {
   for (std::size_t seed = 1; seed <= 8; ++seed) {
-    with_memory<F> made{F::bytes_for(2000)};
+    with_memory<F> made{F::bytes_for(4000)};
     compare(made.table, seed, 3000, seed * 60);
     // What was given back is whole again.
     CHECK(made.table.bytes_used() == with_memory<F>{F::bytes_for(0)}.table.bytes_used());

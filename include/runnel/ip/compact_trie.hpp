@@ -170,8 +170,8 @@ class compact_trie {
   void lookup(const Address* addresses, next_hop_number* answers, std::size_t n) const noexcept {
     std::size_t done = 0;
     if constexpr (levels == 2)
-      if (detail::gathers_fast() && store_.gathers_reach()) done = lookup_by_gathers(addresses, answers, n);
-    lookup_by_loads(addresses + done, answers + done, n - done);
+      if (gathers_) done = lookup_by_gathers(addresses, answers, n);
+    if (done != n) lookup_by_loads(addresses + done, answers + done, n - done);
   }
   /// Begins to load the first node for an address. Reads the entry of its first 16 bits.
   RUNNEL_INLINE void prefetch(const Address& a) const noexcept {
@@ -204,7 +204,7 @@ class compact_trie {
   friend struct detail::trie_ways;
   friend class dir_24_8;
   friend class dir_16_16;
-  static constexpr std::uint32_t is_node = 0x8000'0000;
+  static constexpr std::uint32_t is_node = store::is_node;
   static constexpr std::uint16_t absent = 0xffff;
   static constexpr std::size_t root_bytes = 65536 * sizeof(std::uint32_t);
   static constexpr std::size_t short_bytes = 131072 * sizeof(std::uint16_t);
@@ -388,24 +388,31 @@ class compact_trie {
   }
 #endif
 #if RUNNEL_HAS_GATHERS
-  // Answers for as many as are a multiple of 16, and says how many these were.
+  // Answers for as many as are a multiple of 32, and says how many these were.
   [[gnu::target(RUNNEL_GATHERS_TARGET)]] std::size_t lookup_by_gathers(const Address* addresses,
                                                                        next_hop_number* answers,
                                                                        std::size_t n) const noexcept {
-    const std::size_t whole = n & ~std::size_t{15};
-    for (const Address* const end = addresses + whole; addresses != end; addresses += 16, answers += 16) {
-      detail::sixteen a, found{};
+    const std::size_t whole = n & ~std::size_t{31};
+    for (const Address* const end = addresses + whole; addresses != end; addresses += 32, answers += 32) {
+      detail::sixteen a, b, found_a{}, found_b{}, place_a, place_b;
+      typename store::sixteen_groups groups_a, groups_b;
       __builtin_memcpy(&a, addresses, sizeof a);
-      detail::gather<4>(found, root_, a >> 16, 0xffff);
-      store_.steps(found, a >> 8 & 255u);
-      std::uint32_t deeper = detail::lanes_with(found, detail::sixteen{} + std::uint32_t{store::child});
-      for (; deeper != 0; deeper &= deeper - 1) {
-        const auto lane = static_cast<std::uint16_t>(deeper & (0u - deeper));
-        const auto e = static_cast<entry>(detail::value_of(found, lane));
-        detail::set(found, lane, store_.get(store_.of(e), octet(addresses[__builtin_ctz(deeper)], 3)));
-      }
-      const auto entries = __builtin_convertvector(found, detail::sixteen_halves);
-      __builtin_memcpy(answers, &entries, sizeof entries);
+      __builtin_memcpy(&b, addresses + 16, sizeof b);
+      detail::gather<4>(found_a, root_, a >> 16, 0xffff);
+      detail::gather<4>(found_b, root_, b >> 16, 0xffff);
+      store_.load_groups(groups_a, found_a, a >> 8 & 255u);
+      store_.load_groups(groups_b, found_b, b >> 8 & 255u);
+      store_.places(place_a, groups_a, a >> 8 & 255u);
+      store_.places(place_b, groups_b, b >> 8 & 255u);
+      store_.load_entries(found_a, place_a);
+      store_.load_entries(found_b, place_b);
+      const auto entries_a = __builtin_convertvector(found_a, detail::sixteen_halves);
+      const auto entries_b = __builtin_convertvector(found_b, detail::sixteen_halves);
+      __builtin_memcpy(answers, &entries_a, sizeof entries_a);
+      __builtin_memcpy(answers + 16, &entries_b, sizeof entries_b);
+      const std::uint32_t deeper_a = detail::lanes_with(found_a, detail::sixteen{} + std::uint32_t{store::child});
+      const std::uint32_t deeper_b = detail::lanes_with(found_b, detail::sixteen{} + std::uint32_t{store::child});
+      store_.last_steps(deeper_a | deeper_b << 16, addresses, answers);
     }
     return whole;
   }
@@ -417,6 +424,7 @@ class compact_trie {
   std::uint16_t* short_;
   store store_;
   std::size_t size_ = 0;
+  bool gathers_ = levels == 2 && detail::gathers_fast() && store_.gathers_reach();
 };
 
 }  // namespace runnel

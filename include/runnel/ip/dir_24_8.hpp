@@ -89,8 +89,8 @@ class dir_24_8 {
   /// The same for `n` addresses, whose loads overlap. On x86-64 16 loads are one instruction where that is fast,
   /// whatever the compiler was told, but not under sanitizers.
   void lookup(const ipv4_address* addresses, next_hop_number* answers, std::size_t n) const noexcept {
-    const std::size_t done = detail::gathers_fast() ? detail::lookup_by_gathers(*this, addresses, answers, n) : 0;
-    detail::lookup_by_loads(*this, addresses + done, answers + done, n - done);
+    const std::size_t done = gathers_ ? detail::lookup_by_gathers(*this, addresses, answers, n) : 0;
+    if (done != n) detail::lookup_by_loads(*this, addresses + done, answers + done, n - done);
   }
   /// Begins to load the entry of an address.
   RUNNEL_INLINE void prefetch(ipv4_address a) const noexcept { prefetch_to_read(table_ + (a.value() >> 8)); }
@@ -172,6 +172,7 @@ class dir_24_8 {
   std::uint16_t* groups_;
   std::size_t most_groups_;
   trie routes_;
+  bool gathers_ = detail::gathers_fast();
 };
 
 inline void detail::lookup_by_loads(const dir_24_8& table, const ipv4_address* addresses, next_hop_number* answers,

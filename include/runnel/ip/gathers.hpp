@@ -27,8 +27,8 @@ inline bool gathers_work() noexcept {
          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vpopcntdq") &&
          __builtin_cpu_supports("popcnt") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
 }
-// Whether they are worth it: on Intel's processors that know BF16. Those before them have been slowed down by the
-// correction of a security fault, and AMD's take as long as single loads. Sanitizers see single loads only.
+// Whether they are worth it: on processors that know BF16. Intel's before them have been slowed down by the correction
+// of a security fault. Sanitizers see single loads only.
 inline bool gathers_fast() noexcept {
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
   return false;
@@ -37,7 +37,7 @@ inline bool gathers_fast() noexcept {
   return false;
 #endif
 #endif
-  return gathers_work() && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_is("intel");
+  return gathers_work() && __builtin_cpu_supports("avx512bf16");
 }
 
 using sixteen [[gnu::vector_size(64)]] = std::uint32_t;
@@ -81,22 +81,6 @@ template <int Scale>
 // How many bits of each lane are set.
 [[gnu::target(RUNNEL_GATHERS_TARGET)]] RUNNEL_INLINE void count_bits(sixteen& v) noexcept {
   asm("vpopcntd {%[v], %[v]|%[v], %[v]}" : [v] "+v"(v));
-}
-// The value of the one lane that is given, and a new one: without a way through memory, which takes longer than that
-// of one lane where all of them are needed behind it.
-[[gnu::target(RUNNEL_GATHERS_TARGET)]] RUNNEL_INLINE std::uint32_t value_of(const sixteen& v,
-                                                                            std::uint16_t lane) noexcept {
-  sixteen packed;
-  asm("vpcompressd {%[v], %[packed]%{%[lane]%}%{z%}|%[packed]%{%[lane]%}%{z%}, %[v]}"
-      : [packed] "=v"(packed)
-      : [v] "v"(v), [lane] "Yk"(lane));
-  return packed[0];
-}
-[[gnu::target(RUNNEL_GATHERS_TARGET)]] RUNNEL_INLINE void set(sixteen& v, std::uint16_t lane,
-                                                              std::uint32_t value) noexcept {
-  asm("vpbroadcastd {%[value], %[v]%{%[lane]%}|%[v]%{%[lane]%}, %[value]}"
-      : [v] "+v"(v)
-      : [value] "r"(value), [lane] "Yk"(lane));
 }
 #else
 inline bool gathers_work() noexcept { return false; }

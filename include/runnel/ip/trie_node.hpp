@@ -73,6 +73,8 @@ class trie_store {
   // number is found in a table of its own.
   static constexpr entry child = static_cast<entry>(entry{1} << (sizeof(entry) * 8 - 1));
   static constexpr std::uint32_t most_links = sizeof(entry) == 2 ? 32768 : 0;
+  // Set in an entry of the root that leads to a node, whose number follows.
+  static constexpr std::uint32_t is_node = 0x8000'0000;
   static constexpr std::size_t fixed_bytes = most_links * sizeof(std::uint32_t);
 
   explicit trie_store(mutable_bytes memory) noexcept
@@ -125,24 +127,34 @@ class trie_store {
   // Whether places in the log have so few bits as a gather takes.
   [[nodiscard]] bool gathers_reach() const noexcept { return end_ < 0x8000'0000; }
 #if RUNNEL_HAS_GATHERS
-  // A step for 16 addresses of IPv4 at once: lanes of `found` that have `is_node` set, and then the number of a node,
-  // get the entry of their slot there, and above it the one that follows in the log, which has a tag behind the last.
-  [[gnu::target(RUNNEL_GATHERS_TARGET)]] RUNNEL_INLINE void steps(sixteen& found, const sixteen& slot) const noexcept {
-    constexpr std::uint64_t half = 0xffff'ffff;
-    constexpr std::uint32_t is_node = 0x8000'0000;
+  static constexpr std::uint64_t lower = 0xffff'ffff;
+  // A step for 16 addresses of IPv4 at once, in three parts, so that the loads of one 16 overlap with those of another.
+  // Lanes of `found` that have `is_node` set, and then the number of a node, take part.
+  struct sixteen_groups {
+    eight_wide even, odd;  // groups have 64 bits, so those of lanes with even and with odd numbers are loaded apart
+  };
+  [[gnu::target(RUNNEL_GATHERS_TARGET)]] RUNNEL_INLINE void load_groups(sixteen_groups& groups, const sixteen& found,
+                                                                        const sixteen& slot) const noexcept {
     static_assert(sizeof(node) == 17 * sizeof(trie_node::group));
     const sixteen number = found & ~is_node;
     const auto at = reinterpret_cast<eight_wide>((number << 4) + number + (slot >> 5));
     const auto leads = reinterpret_cast<eight_wide>(found);
-    // Groups have 64 bits, so those of lanes with even and with odd numbers are loaded apart.
-    eight_wide even{}, odd{};
-    gather(even, nodes_, at & half, lanes_with(leads, eight_wide{} + is_node));
-    gather(odd, nodes_, at >> 32, lanes_with(leads, eight_wide{} + (std::uint64_t{is_node} << 32)));
-    const auto runs = reinterpret_cast<sixteen>((even & half) | odd << 32);
-    const auto first = reinterpret_cast<sixteen>(even >> 32 | (odd & ~half));
-    sixteen place = runs << (~slot & 31u);
+    groups.even = groups.odd = eight_wide{};
+    gather(groups.even, nodes_, at & lower, lanes_with(leads, eight_wide{} + is_node));
+    gather(groups.odd, nodes_, at >> 32, lanes_with(leads, eight_wide{} + (std::uint64_t{is_node} << 32)));
+  }
+  [[gnu::target(RUNNEL_GATHERS_TARGET)]] RUNNEL_INLINE static void places(sixteen& place, const sixteen_groups& groups,
+                                                                          const sixteen& slot) noexcept {
+    const auto runs = reinterpret_cast<sixteen>((groups.even & lower) | groups.odd << 32);
+    const auto first = reinterpret_cast<sixteen>(groups.even >> 32 | (groups.odd & ~lower));
+    place = runs << (~slot & 31u);
     count_bits(place);
     place += first;
+  }
+  // The lanes get the entry of their slot, and above it the one that follows in the log, which has a tag behind the
+  // last.
+  [[gnu::target(RUNNEL_GATHERS_TARGET)]] RUNNEL_INLINE void load_entries(sixteen& found,
+                                                                         const sixteen& place) const noexcept {
     gather<2>(found, words_, place, lanes_with(found, sixteen{} + is_node));
   }
 #endif
