@@ -39010,12 +39010,13 @@ struct clamp_mss_stage : stage_defaults {
 #endif
 
 // ==== runnel/ip/gathers.hpp ==========================================================================================
-// Loads of 16 addresses by one instruction, and counts of their bits, on x86-64 with AVX-512, whatever the compiler was
-// told. For the tables that look up many addresses; each has a plain loop as well, for all other processors.
+// Loads of 16 addresses by one instruction, counts of their bits, and comparisons, on x86-64 with AVX-512, whatever the
+// compiler was told. For the tables that look up many addresses; each has a plain loop as well, for all other
+// processors.
 #ifndef RUNNEL_IP_GATHERS_HPP
 #define RUNNEL_IP_GATHERS_HPP
 
-#include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
+#include <cstdint>  // int16_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 // What is for these processors is written between #if RUNNEL_HAS_GATHERS and #endif.
 #if defined(__x86_64__) && defined(__LP64__) && defined(__gnu_linux__)
@@ -39025,6 +39026,9 @@ struct clamp_mss_stage : stage_defaults {
 #endif
 
 namespace runnel::detail {
+
+// Of a test, which calls both ways of a table to look up many: they have to agree.
+struct lookup_ways;
 
 #if RUNNEL_HAS_GATHERS
 // A function that uses what is below has [[gnu::target(RUNNEL_GATHERS_TARGET)]].
@@ -39090,6 +39094,18 @@ template <int Scale>
 // How many bits of each lane are set.
 [[gnu::target(RUNNEL_GATHERS_TARGET)]] RUNNEL_INLINE void count_bits(sixteen& v) noexcept {
   asm("vpopcntd {%[v], %[v]|%[v], %[v]}" : [v] "+v"(v));
+}
+// How many of 16 signed numbers are above one.
+[[gnu::target(RUNNEL_GATHERS_TARGET)]] RUNNEL_INLINE unsigned count_above(const std::int16_t* numbers,
+                                                                          std::int16_t one) noexcept {
+  using sixteen_signed [[gnu::vector_size(32)]] = std::int16_t;
+  sixteen_signed all;
+  __builtin_memcpy(&all, numbers, sizeof all);
+  std::uint16_t above;
+  asm("vpcmpgtw {%[one], %[all], %[above]|%[above], %[all], %[one]}"
+      : [above] "=Yk"(above)
+      : [all] "v"(all), [one] "v"(sixteen_signed{} + one));
+  return static_cast<unsigned>(__builtin_popcount(above));
 }
 #else
 inline bool gathers_work() noexcept { return false; }
@@ -39559,25 +39575,6 @@ class trie_store {
 
 namespace runnel {
 
-template <class Address>
-class compact_trie;
-
-namespace detail {
-// The two ways to look up many, which have to agree: a test calls both.
-struct trie_ways {
-  template <class Address>
-  static void by_loads(const compact_trie<Address>& table, const Address* addresses, next_hop_number* answers,
-                       std::size_t n) noexcept {
-    table.lookup_by_loads(addresses, answers, n);
-  }
-  template <class Address>
-  static std::size_t by_gathers(const compact_trie<Address>& table, const Address* addresses, next_hop_number* answers,
-                                std::size_t n) noexcept {
-    return table.lookup_by_gathers(addresses, answers, n);
-  }
-};
-}  // namespace detail
-
 /// Routes of one family in memory that the caller owns. Never allocates.
 ///
 ///     alignas(64) static std::byte memory[compact_trie<ipv4_address>::bytes_for(10'000)];
@@ -39720,7 +39717,7 @@ class compact_trie {
   }
 
  private:
-  friend struct detail::trie_ways;
+  friend struct detail::lookup_ways;
   friend class dir_24_8;
   friend class dir_16_16;
   static constexpr std::uint32_t is_node = store::is_node;
@@ -40826,7 +40823,7 @@ struct alignas(64) range_line {
     words low, high;
     __builtin_memcpy(&low, starts, sizeof low);
     __builtin_memcpy(&high, starts + 8, sizeof high);
-    const auto v = static_cast<std::int16_t>(x ^ 0x8000);
+    const std::int16_t v = start_of(x);
     const words all = {v, v, v, v, v, v, v, v};
     // Eight times 0, 1 or 2; then their sum, in the highest octet.
     const octets above = __builtin_convertvector(-((low > all) + (high > all)), octets);
@@ -40834,6 +40831,13 @@ struct alignas(64) range_line {
     __builtin_memcpy(&sum, &above, sizeof sum);
     return results[15 - (sum * 0x0101'0101'0101'0101u >> 56)];
   }
+#if RUNNEL_HAS_GATHERS
+  // The same by one comparison.
+  [[gnu::target(RUNNEL_GATHERS_TARGET)]] RUNNEL_INLINE std::uint32_t result_at_once(std::uint32_t x) const noexcept {
+    return results[15 - count_above(starts, start_of(x))];
+  }
+#endif
+  [[nodiscard]] static std::int16_t start_of(std::uint32_t x) noexcept { return static_cast<std::int16_t>(x ^ 0x8000); }
 };
 
 // All of it in one piece of memory: lines from its beginning, pages from its end. An entry of a page leads to 2^n
@@ -41192,11 +41196,11 @@ class dir_16_16 {
     const std::uint32_t found = lines_.line(line_for(a)).result(below(a));
     return (found & lines::ask) == 0 ? static_cast<next_hop_number>(found) : ask(found, a);
   }
-  /// The same for `n` addresses, whose loads overlap.
+  /// The same for `n` addresses, whose loads overlap. On x86-64 a line is searched by one comparison where the
+  /// processor has that, whatever the compiler was told, but not under sanitizers.
   void lookup(const ipv6_address* addresses, next_hop_number* answers, std::size_t n) const noexcept {
-    constexpr std::size_t most = 32;
-    for (; n >= most; n -= most, addresses += most, answers += most) lookup_burst(addresses, answers);
-    for (std::size_t i = 0; i < n; ++i) answers[i] = lookup(addresses[i]);
+    const std::size_t done = at_once_ ? lookup_at_once(addresses, answers, n) : lookup_by_loads(addresses, answers, n);
+    for (std::size_t i = done; i < n; ++i) answers[i] = lookup(addresses[i]);
   }
   /// Begins to load the line for an address. Reads the entries of its first 32 bits.
   RUNNEL_INLINE void prefetch(const ipv6_address& a) const noexcept { prefetch_to_read(&lines_.line(line_for(a))); }
@@ -41219,6 +41223,7 @@ class dir_16_16 {
   }
 
  private:
+  friend struct detail::lookup_ways;
   static constexpr std::size_t root_bytes = 65536 * sizeof(std::uint32_t);
   static constexpr std::size_t most_pages = 96;
 
@@ -41258,19 +41263,51 @@ class dir_16_16 {
   [[nodiscard]] next_hop_number ask(std::uint32_t found, const ipv6_address& a) const noexcept {
     return found == lines::ask ? routes_.lookup(a) : routes_.lookup_below(lines_.node_for(found), 6, a);
   }
-  RUNNEL_INLINE void lookup_burst(const ipv6_address* addresses, next_hop_number* answers) const noexcept {
-    std::uint32_t numbers[32], deeper = 0;
+  // Two ways to answer for as many as are a multiple of 32, how many these were: they have to agree.
+  std::size_t lookup_by_loads(const ipv6_address* addresses, next_hop_number* answers, std::size_t n) const noexcept {
+    const std::size_t whole = n & ~std::size_t{31};
+    for (const ipv6_address* const end = addresses + whole; addresses != end; addresses += 32, answers += 32) {
+      std::uint32_t numbers[32], deeper = 0;
+      find_lines(addresses, numbers);
+      for (unsigned part = 0; part < 32; part += 8)
+        for (unsigned i = part; i < part + 8; ++i)
+          take(answers[i], lines_.line(numbers[i]).result(below(addresses[i])), deeper);
+      if (deeper != 0) ask_for(deeper, addresses, answers);
+    }
+    return whole;
+  }
+#if RUNNEL_HAS_GATHERS
+  [[gnu::target(RUNNEL_GATHERS_TARGET)]] std::size_t lookup_at_once(const ipv6_address* addresses,
+                                                                    next_hop_number* answers,
+                                                                    std::size_t n) const noexcept {
+    const std::size_t whole = n & ~std::size_t{31};
+    for (const ipv6_address* const end = addresses + whole; addresses != end; addresses += 32, answers += 32) {
+      std::uint32_t numbers[32], deeper = 0;
+      find_lines(addresses, numbers);
+      for (unsigned part = 0; part < 32; part += 8)
+        for (unsigned i = part; i < part + 8; ++i)
+          take(answers[i], lines_.line(numbers[i]).result_at_once(below(addresses[i])), deeper);
+      if (deeper != 0) ask_for(deeper, addresses, answers);
+    }
+    return whole;
+  }
+#else
+  static std::size_t lookup_at_once(const ipv6_address*, next_hop_number*, std::size_t) noexcept { return 0; }
+#endif
+  RUNNEL_INLINE void find_lines(const ipv6_address* addresses, std::uint32_t* numbers) const noexcept {
     for (unsigned part = 0; part < 32; part += 8)
       for (unsigned i = part; i < part + 8; ++i) {
         numbers[i] = line_for(addresses[i]);
         prefetch_to_read(&lines_.line(numbers[i]));
       }
-    for (unsigned part = 0; part < 32; part += 8)
-      for (unsigned i = part; i < part + 8; ++i) {
-        const std::uint32_t found = lines_.line(numbers[i]).result(below(addresses[i]));
-        answers[i] = static_cast<next_hop_number>(found);
-        deeper = deeper * 2 + found / lines::ask;
-      }
+  }
+  RUNNEL_INLINE static void take(next_hop_number& answer, std::uint32_t found, std::uint32_t& deeper) noexcept {
+    answer = static_cast<next_hop_number>(found);
+    deeper = deeper * 2 + found / lines::ask;
+  }
+  // Asks the trie where the bits of `deeper`, the first address's the highest, say so.
+  RUNNEL_INLINE void ask_for(std::uint32_t deeper, const ipv6_address* addresses,
+                             next_hop_number* answers) const noexcept {
     for (; deeper != 0; deeper &= deeper - 1) {
       const auto i = 31u - static_cast<unsigned>(__builtin_ctz(deeper));
       answers[i] = ask(answers[i], addresses[i]);
@@ -41328,6 +41365,7 @@ class dir_16_16 {
   std::uint32_t* root_;
   lines lines_;
   trie routes_;
+  bool at_once_ = detail::gathers_fast();
 };
 
 }  // namespace runnel

@@ -40,25 +40,6 @@
 
 namespace runnel {
 
-template <class Address>
-class compact_trie;
-
-namespace detail {
-// The two ways to look up many, which have to agree: a test calls both.
-struct trie_ways {
-  template <class Address>
-  static void by_loads(const compact_trie<Address>& table, const Address* addresses, next_hop_number* answers,
-                       std::size_t n) noexcept {
-    table.lookup_by_loads(addresses, answers, n);
-  }
-  template <class Address>
-  static std::size_t by_gathers(const compact_trie<Address>& table, const Address* addresses, next_hop_number* answers,
-                                std::size_t n) noexcept {
-    return table.lookup_by_gathers(addresses, answers, n);
-  }
-};
-}  // namespace detail
-
 /// Routes of one family in memory that the caller owns. Never allocates.
 ///
 ///     alignas(64) static std::byte memory[compact_trie<ipv4_address>::bytes_for(10'000)];
@@ -201,7 +182,7 @@ class compact_trie {
   }
 
  private:
-  friend struct detail::trie_ways;
+  friend struct detail::lookup_ways;
   friend class dir_24_8;
   friend class dir_16_16;
   static constexpr std::uint32_t is_node = store::is_node;

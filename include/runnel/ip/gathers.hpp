@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
-// Loads of 16 addresses by one instruction, and counts of their bits, on x86-64 with AVX-512, whatever the compiler was
-// told. For the tables that look up many addresses; each has a plain loop as well, for all other processors.
+// Loads of 16 addresses by one instruction, counts of their bits, and comparisons, on x86-64 with AVX-512, whatever the
+// compiler was told. For the tables that look up many addresses; each has a plain loop as well, for all other
+// processors.
 #ifndef RUNNEL_IP_GATHERS_HPP
 #define RUNNEL_IP_GATHERS_HPP
 
-#include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
+#include <cstdint>  // int16_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 #include <runnel/config.hpp>
 
@@ -16,6 +17,9 @@
 #endif
 
 namespace runnel::detail {
+
+// Of a test, which calls both ways of a table to look up many: they have to agree.
+struct lookup_ways;
 
 #if RUNNEL_HAS_GATHERS
 // A function that uses what is below has [[gnu::target(RUNNEL_GATHERS_TARGET)]].
@@ -81,6 +85,18 @@ template <int Scale>
 // How many bits of each lane are set.
 [[gnu::target(RUNNEL_GATHERS_TARGET)]] RUNNEL_INLINE void count_bits(sixteen& v) noexcept {
   asm("vpopcntd {%[v], %[v]|%[v], %[v]}" : [v] "+v"(v));
+}
+// How many of 16 signed numbers are above one.
+[[gnu::target(RUNNEL_GATHERS_TARGET)]] RUNNEL_INLINE unsigned count_above(const std::int16_t* numbers,
+                                                                          std::int16_t one) noexcept {
+  using sixteen_signed [[gnu::vector_size(32)]] = std::int16_t;
+  sixteen_signed all;
+  __builtin_memcpy(&all, numbers, sizeof all);
+  std::uint16_t above;
+  asm("vpcmpgtw {%[one], %[all], %[above]|%[above], %[all], %[one]}"
+      : [above] "=Yk"(above)
+      : [all] "v"(all), [one] "v"(sixteen_signed{} + one));
+  return static_cast<unsigned>(__builtin_popcount(above));
 }
 #else
 inline bool gathers_work() noexcept { return false; }

@@ -9,6 +9,7 @@
 #include <runnel/base/bytes.hpp>
 #include <runnel/config.hpp>
 #include <runnel/ip/fib.hpp>
+#include <runnel/ip/gathers.hpp>
 #include <runnel/ip/trie_node.hpp>
 #include <runnel/wire/address.hpp>
 
@@ -27,7 +28,7 @@ struct alignas(64) range_line {
     words low, high;
     __builtin_memcpy(&low, starts, sizeof low);
     __builtin_memcpy(&high, starts + 8, sizeof high);
-    const auto v = static_cast<std::int16_t>(x ^ 0x8000);
+    const std::int16_t v = start_of(x);
     const words all = {v, v, v, v, v, v, v, v};
     // Eight times 0, 1 or 2; then their sum, in the highest octet.
     const octets above = __builtin_convertvector(-((low > all) + (high > all)), octets);
@@ -35,6 +36,13 @@ struct alignas(64) range_line {
     __builtin_memcpy(&sum, &above, sizeof sum);
     return results[15 - (sum * 0x0101'0101'0101'0101u >> 56)];
   }
+#if RUNNEL_HAS_GATHERS
+  // The same by one comparison.
+  [[gnu::target(RUNNEL_GATHERS_TARGET)]] RUNNEL_INLINE std::uint32_t result_at_once(std::uint32_t x) const noexcept {
+    return results[15 - count_above(starts, start_of(x))];
+  }
+#endif
+  [[nodiscard]] static std::int16_t start_of(std::uint32_t x) noexcept { return static_cast<std::int16_t>(x ^ 0x8000); }
 };
 
 // All of it in one piece of memory: lines from its beginning, pages from its end. An entry of a page leads to 2^n
