@@ -3,7 +3,8 @@
 //
 //     live_nic DEVICE WORK INTERFACE SECONDS LENGTH [CORE]
 //
-//     DEVICE   af_packet, af_xdp, tap; recvfrom (a packet socket, one call a packet), read (/dev/net/tun, the same)
+//     DEVICE   af_packet, af_xdp, tap; af_packet_1MiB (with a receive ring as large as that of DPDK's driver);
+//              recvfrom (a packet socket, one call a packet), read (/dev/net/tun, the same)
 //     WORK     receive    count what comes, drop it unseen
 //              transmit   send frames of LENGTH bytes (without the frame check sequence) as fast as they are taken
 //              forward    swap the MAC addresses of what comes, send it back
@@ -197,8 +198,11 @@ int main(int argc, char** argv) {
     return 0;
   };
 
-  if (std::strcmp(kind, "af_packet") == 0) {
-    auto nic = device::af_packet::open(interface, {.bypass_qdisc = true});
+  const bool small_ring = std::strcmp(kind, "af_packet_1MiB") == 0;
+  if (small_ring || std::strcmp(kind, "af_packet") == 0) {
+    device::af_packet_options options{.bypass_qdisc = true};
+    if (small_ring) options.blocks = (1u << 20) / options.block_size;
+    auto nic = device::af_packet::open(interface, options);
     if (!nic) return fail(nic.error());
     begin();
     return report(run_ours(*nic, work, length));
