@@ -260,7 +260,8 @@ class segment {
         length_ += p.total_length();
     if constexpr (arrays::branches && Left == Length) {
       store(arrays_.outcomes[i], v);
-      different_ |= bits_of(v) ^ bits_of(arrays_.outcomes[0]);
+      any_ |= bits_of(v);
+      all_ &= bits_of(v);
     } else if (v.code != verdict_code::pass) [[unlikely]] {
       different_ |= bits_of(v) ^ bits_of(pass);
       arrays_.decided[i / 64] |= std::uint64_t{1} << i % 64;
@@ -294,6 +295,7 @@ class segment {
   std::size_t done_[groups_behind + 1] = {};  // how many packets each of the groups behind has taken; one more for none
   std::uint64_t length_ = 0;                  // of those that passed, where a stage may have changed it
   std::uint32_t different_ = 0;
+  std::uint32_t any_ = 0, all_ = ~std::uint32_t{0};  // of a branch's outcomes: the same when all are the same
 };
 
 template <place At, class List>
@@ -303,10 +305,12 @@ RUNNEL_INLINE void segment<At, List>::finish(std::uint64_t length) noexcept {
   constexpr place there = place_after_steps<At, List, steps>();
   verdict* const outcomes = arrays_.outcomes.data();
 
-  if (different_ == 0 && (!arrays::branches || outcomes[0].code == verdict_code::pass)) [[likely]] {
+  const auto same = __builtin_bit_cast(verdict, any_);
+  if constexpr (arrays::branches) different_ |= any_ ^ all_;
+  if (different_ == 0 && (!arrays::branches || same.code == verdict_code::pass)) [[likely]] {
     if constexpr (arrays::resizes) length = length_;
     if constexpr (arrays::branches)
-      branch_or_last.stage.template run_way<there>(outcomes[0].port, packets_, n_, length, context_);
+      branch_or_last.stage.template run_way<there>(same.port, packets_, n_, length, context_);
     else run<there>(branch_or_last.rest, packets_, n_, length, context_);
     return;
   }

@@ -319,7 +319,8 @@ class early_verdicts {
     if (v.code == verdict_code::pass) return true;
     ++stopped_;
     stopped_length_ += f.length;
-    different_ |= bits_of(v) ^ bits_of(arrays_.outcomes[0]);
+    any_ |= bits_of(v);
+    all_ &= bits_of(v);
     return false;
   }
   // How long the frames are that go on, where no program can have changed that.
@@ -331,7 +332,7 @@ class early_verdicts {
     const std::uint32_t* const lengths = arrays::resizes ? arrays_.lengths.data() : nullptr;
     if (stopped_ == 0) [[likely]]
       return n;
-    if (stopped_ != n || different_ != 0)
+    if (stopped_ != n || any_ != all_)
       return settle_some_frames<At, steps>(list_, frames, outcomes, lengths, n, memory, c);
     settle_run<steps>(list_, frames, n, outcomes[0], lengths, length_, memory, c);
     return 0;
@@ -344,8 +345,8 @@ class early_verdicts {
   arrays& arrays_;
   std::uint64_t length_ = 0;
   std::uint64_t stopped_length_ = 0;
-  std::size_t stopped_ = 0;      // how many do not go on
-  std::uint32_t different_ = 0;  // whether not the same was said of all of these
+  std::size_t stopped_ = 0;                          // how many do not go on
+  std::uint32_t any_ = 0, all_ = ~std::uint32_t{0};  // of what was said of these: the same when all are the same
 };
 
 template <place At, class List>
