@@ -9082,6 +9082,8 @@ class basic_icmpv6 {
   [[nodiscard]] constexpr bool is_query() const noexcept {
     return message_type() == echo_request.type || message_type() == echo_reply.type;
   }
+  /// The whole message, header and all: what the views of ndp.hpp are parsed from.
+  [[nodiscard]] constexpr byte_window<Byte> contents() const noexcept { return {p_, n_}; }
   /// What follows the eight bytes of header.
   [[nodiscard]] constexpr byte_window<Byte> payload() const noexcept {
     return byte_window<Byte>{p_, n_}.from(min_size);
@@ -32160,8 +32162,8 @@ class ndp_message {
 };
 }  // namespace detail
 
-// Each `parse` takes the ICMPv6 message and the IPv6 header around it, and does all that RFC 4861 says about which
-// messages to discard, but for the checksum: `icmpv6::checksum_ok` comes before.
+// Each `parse` takes the ICMPv6 message, `icmpv6::contents()`, and the IPv6 header around it, and does all that RFC
+// 4861 says about which messages to discard, but for the checksum: `icmpv6::checksum_ok` comes before.
 
 /// A host asks for routers (§4.1).
 class router_solicitation : public detail::ndp_message<133, 8> {

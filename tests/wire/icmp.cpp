@@ -5,6 +5,7 @@
 #include <runnel/wire/icmpv6.hpp>
 #include <runnel/wire/ipv4.hpp>
 #include <runnel/wire/ipv6.hpp>
+#include <runnel/wire/ndp.hpp>
 
 #include "wire_bytes.hpp"
 
@@ -151,6 +152,9 @@ TEST_CASE("a known ICMPv6 message, checksum and all") {
   REQUIRE(v);
   CHECK(v->kind() == icmpv6::neighbour_solicitation);
   CHECK(v->checksum_ok(outer->pseudo_header_sum()));
+  const auto asked = neighbour_solicitation::parse(v->contents(), *outer);
+  REQUIRE(asked);
+  CHECK(asked->target() == addr6("fe80::2"));
 }
 
 TEST_CASE("no ICMP accessor reads beyond random bytes") {

@@ -163,6 +163,8 @@ class basic_icmpv6 {
   [[nodiscard]] constexpr bool is_query() const noexcept {
     return message_type() == echo_request.type || message_type() == echo_reply.type;
   }
+  /// The whole message, header and all: what the views of ndp.hpp are parsed from.
+  [[nodiscard]] constexpr byte_window<Byte> contents() const noexcept { return {p_, n_}; }
   /// What follows the eight bytes of header.
   [[nodiscard]] constexpr byte_window<Byte> payload() const noexcept {
     return byte_window<Byte>{p_, n_}.from(min_size);

@@ -79,8 +79,8 @@ class ndp_message {
 };
 }  // namespace detail
 
-// Each `parse` takes the ICMPv6 message and the IPv6 header around it, and does all that RFC 4861 says about which
-// messages to discard, but for the checksum: `icmpv6::checksum_ok` comes before.
+// Each `parse` takes the ICMPv6 message, `icmpv6::contents()`, and the IPv6 header around it, and does all that RFC
+// 4861 says about which messages to discard, but for the checksum: `icmpv6::checksum_ok` comes before.
 
 /// A host asks for routers (§4.1).
 class router_solicitation : public detail::ndp_message<133, 8> {
