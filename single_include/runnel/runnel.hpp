@@ -21325,6 +21325,7 @@ void run_burst_stage(List& list, packet* packets, std::size_t n, std::uint64_t l
   }
   for (std::size_t i = n; i < At.burst; ++i) ::new (static_cast<void*>(&mine[i])) packet;  // for what is made here
   list.counters.add(n, length);
+  [[maybe_unused]] void* const connections = c.connections;
   burst b{mine.data(), verdicts.data(), n, At.burst};
   if constexpr (requires { list.stage.template of_bursts<At.burst>(b, c); })
     list.stage.template of_bursts<At.burst>(b, c);
@@ -21344,10 +21345,13 @@ void run_burst_stage(List& list, packet* packets, std::size_t n, std::uint64_t l
       mine[i].reset();
     }
   }
-  if (k == 0) return;
-  // Where nothing was resized, taken or added, what goes on is as long as what came.
-  if (List::first_stage::resizes || b.size() != n || k != n) length = sum_of_lengths(mine.data(), k);
-  run<after<typename List::first_stage>(At)>(list.rest, mine.data(), k, length, c);
+  if (k != 0) {
+    // Where nothing was resized, taken or added, what goes on is as long as what came.
+    if (List::first_stage::resizes || b.size() != n || k != n) length = sum_of_lengths(mine.data(), k);
+    run<after<typename List::first_stage>(At)>(list.rest, mine.data(), k, length, c);
+  }
+  // Who was tracked here is behind. Packets on other ways may have numbers of another table.
+  if constexpr (List::first_stage::gives_tracked) c.connections = connections;
 }
 
 // What goes on behind a stage that makes several packets of one: whenever there are as many as travel together, the

@@ -447,3 +447,62 @@ TEST_CASE("an announcement whose time is over does not come back when the clock 
   detail::expectation met;
   CHECK_FALSE(all.take(to, 2000 + 0x8000'0000u, met));
 }
+
+TEST_CASE("what one way of a branch tracks in another table is not what packets on its other ways belong to") {
+  counted_table outer({.connections = 64, .unconfirmed = 16, .seed = 7});
+  counted_table inner({.connections = 1, .unconfirmed = 1, .seed = 7});
+  counted_pool memory{{.packets = 64, .bytes = 2048, .headroom = 64, .bare = 64}};
+  test_device wire{memory};
+  struct tunnelled {};
+  struct plain {};
+  std::vector<std::uint32_t> seen;
+  auto path = parse() | track(*outer) |
+              branch([](udp u) -> ports<tunnelled, plain, other> {
+                if (u.destination_port() == 4789) return tunnelled{};
+                return plain{};
+              })
+                  .on<tunnelled>([](packet& p) { p.connection(0); } | track(*inner) | confirm(*inner) | discard)
+                  .on<plain>([&](connection& c) {
+                    seen.push_back(c.status());
+                    c.mark(9);
+                  } | confirm(*outer) |
+                             discard)
+                  .on<other>(discard);
+  for (unsigned round = 0; round < 2; ++round) {
+    for (unsigned i = 0; i < 8; ++i) wire.udp(i, static_cast<std::uint16_t>(7 + i));
+    wire.udp(8, 4789);
+    run(attach(wire, path));
+  }
+  CHECK(seen.size() == 16);
+  unsigned marked = 0;
+  outer->for_each([&](const connection& c) { marked += c.mark() == 9 ? 1u : 0u; });
+  CHECK(marked == 8);
+  inner->for_each([](const connection& c) { CHECK(c.mark() == 0); });
+}
+
+TEST_CASE("a packet that waited in a queue is not looked for in a table that others of its burst are tracked in") {
+  counted_table outer({.connections = 64, .unconfirmed = 16, .seed = 7});
+  counted_table inner({.connections = 1, .unconfirmed = 1, .seed = 7});
+  counted_pool memory{{.packets = 64, .bytes = 2048, .headroom = 64, .bare = 64}};
+  test_device wire{memory};
+  queue<drop_tail, 16> waiting;
+  struct tunnelled {};
+  struct plain {};
+  unsigned asked = 0;
+  auto first = parse() | track(*outer) | confirm(*outer) | enqueue(waiting);
+  auto second =
+      parse() | branch([](udp u) -> ports<tunnelled, plain, other> {
+                  if (u.destination_port() == 4789) return tunnelled{};
+                  return plain{};
+                })
+                    .on<tunnelled>([](packet& p) { p.connection(0); } | track(*inner) | confirm(*inner) | discard)
+                    .on<plain>([&](const subject& s) {
+                      ++asked;
+                      CHECK(s.facts() == nullptr);
+                    } | discard)
+                    .on<other>(discard);
+  wire.udp(0, 4789);
+  for (unsigned i = 1; i < 9; ++i) wire.udp(i, static_cast<std::uint16_t>(7 + i));
+  run(attach(wire, first), attach(waiting, second));
+  CHECK(asked == 8);
+}
