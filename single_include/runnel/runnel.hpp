@@ -1011,7 +1011,9 @@ class spsc_ring : private detail::ring_slots<T, Capacity> {
   /// Elements in the ring: exact for the two sides' own thread when the other is at rest, a moment old otherwise.
   [[nodiscard]] std::size_t size() const noexcept {
     const std::size_t out = __atomic_load_n(&consumer_.index, __ATOMIC_ACQUIRE);
-    return __atomic_load_n(&producer_.index, __ATOMIC_ACQUIRE) - out;
+    const std::size_t n = __atomic_load_n(&producer_.index, __ATOMIC_ACQUIRE) - out;
+    // For a third thread both sides may have gone on between the two looks.
+    return n < capacity() ? n : capacity();
   }
   /// Whether there is none; as exact as `size()`.
   [[nodiscard]] bool empty() const noexcept { return size() == 0; }

@@ -139,4 +139,29 @@ TEST_CASE("one thread pushes, another pops, nothing is lost, doubled or out of o
   CHECK(ring.empty());
 }
 
+TEST_CASE("a third thread never sees more in a ring than it has room for") {
+  constexpr unsigned total = 100'000;
+  spsc_ring<unsigned, 2> ring;
+  bool over = false;
+  std::thread producer{[&ring] {
+    for (unsigned next = 0; next < total;)
+      if (ring.push(unsigned{next})) ++next;
+      else std::this_thread::yield();
+  }};
+  std::thread consumer{[&] {
+    for (unsigned got = 0, one = 0; got < total;)
+      if (ring.pop(one)) ++got;
+      else std::this_thread::yield();
+    __atomic_store_n(&over, true, __ATOMIC_RELAXED);
+  }};
+  std::size_t most = 0;
+  for (unsigned looks = 0; !__atomic_load_n(&over, __ATOMIC_RELAXED); ++looks) {
+    if (const std::size_t n = ring.size(); n > most) most = n;
+    if (looks % 64 == 0) std::this_thread::yield();
+  }
+  producer.join();
+  consumer.join();
+  CHECK(most <= 2);
+}
+
 }  // namespace
