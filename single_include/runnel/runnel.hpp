@@ -34143,29 +34143,36 @@ struct table_set_access {
   static bool contains_ipv6(const void* set, const ipv6_address& k) noexcept {
     return of(set).hit(k) != table_set::none;
   }
+  // The same for `!=`: the rule goes on with what is not there, so nothing has met an element.
+  static bool finds(const void* set, std::uint64_t k) noexcept { return of(set).find(k) != table_set::none; }
+  static bool finds_ipv6(const void* set, const ipv6_address& k) noexcept { return of(set).find(k) != table_set::none; }
   static const char* name(const void* set) noexcept { return of(set).name; }
   static std::size_t capacity(const void* set) noexcept { return of(set).elements; }
 };
 // What conditions ask such a set with. One for each kind of value: the bits of numbers are not asked for.
-template <match::value_kind Value>
-inline constexpr match::set_functions table_set_functions{
-    match::set_kind::other,
-    Value,
-    Value == match::value_kind::ipv6 ? 128 : 64,
-    Value == match::value_kind::ipv6 ? nullptr : &table_set_access::contains,
-    Value == match::value_kind::ipv6 ? &table_set_access::contains_ipv6 : nullptr,
-    &table_set_access::name,
-    &table_set_access::capacity,
-    nullptr};
+template <match::value_kind Value, bool Counts>
+inline constexpr match::set_functions table_set_functions{match::set_kind::other,
+                                                          Value,
+                                                          Value == match::value_kind::ipv6 ? 128 : 64,
+                                                          Value == match::value_kind::ipv6 ? nullptr
+                                                          : Counts                         ? &table_set_access::contains
+                                                                                           : &table_set_access::finds,
+                                                          Value != match::value_kind::ipv6 ? nullptr
+                                                          : Counts ? &table_set_access::contains_ipv6
+                                                                   : &table_set_access::finds_ipv6,
+                                                          &table_set_access::name,
+                                                          &table_set_access::capacity,
+                                                          nullptr};
+template <bool Counts = true>
 [[nodiscard]] constexpr const match::set_functions* functions_of(match::value_kind v) noexcept {
   switch (v) {
-    case match::value_kind::ipv4: return &table_set_functions<match::value_kind::ipv4>;
-    case match::value_kind::ipv6: return &table_set_functions<match::value_kind::ipv6>;
-    case match::value_kind::mac: return &table_set_functions<match::value_kind::mac>;
-    case match::value_kind::time: return &table_set_functions<match::value_kind::time>;
+    case match::value_kind::ipv4: return &table_set_functions<match::value_kind::ipv4, Counts>;
+    case match::value_kind::ipv6: return &table_set_functions<match::value_kind::ipv6, Counts>;
+    case match::value_kind::mac: return &table_set_functions<match::value_kind::mac, Counts>;
+    case match::value_kind::time: return &table_set_functions<match::value_kind::time, Counts>;
     case match::value_kind::number: break;
   }
-  return &table_set_functions<match::value_kind::number>;
+  return &table_set_functions<match::value_kind::number, Counts>;
 }
 
 }  // namespace runnel::detail
@@ -36663,9 +36670,11 @@ template <class List = rule_list>
 // because a set is full has not matched. Ours: a set that packets add to says its size, a rule may end at the brace of
 // its chain, `counter` and `flags` stand before the elements; `snat to :1024-65535` and `tproxy to` need not follow a
 // test of the protocol, and the first takes ICMP's identifiers too; a local handler has a port, but no address. A
-// connection that `ct count over` says is over is not counted itself: those that are in stay in. `tcp option maxseg
-// size set` changes a SYN only. Limits of bytes count the link header, as `meta length` does, where nft counts from the
-// IP header on. Not known are concatenations, objects with names, queue, quota, conditions behind statements.
+// connection that `ct count over` says is over is not counted itself: those that are in stay in. The limit of an
+// element is asked by the rules that add it; `ip saddr @probes` says whether it is there, where nft takes from its
+// limit too. `tcp option maxseg size set` changes a SYN only. Limits of bytes count the link header, as `meta length`
+// does, where nft counts from the IP header on. Not known are concatenations, objects with names, queue, quota,
+// conditions behind statements.
 #ifndef RUNNEL_HOOK_PARSE_RULE_TABLE_HPP
 #define RUNNEL_HOOK_PARSE_RULE_TABLE_HPP
 
@@ -36829,6 +36838,11 @@ class table_loader {
     if (!in.good()) return;
     if (to.full()) return in.fail("no room for this condition: rule_table_config::nodes and words");
     to.link();
+    for (std::size_t i = 0; i < to.size(); ++i) {
+      match::condition_node& n = t_.nodes[size.nodes + i];
+      if (n.kind == match::node_kind::in_set && !n.inside && n.set.functions == functions_of(n.operand.value))
+        n.set.functions = functions_of<false>(n.operand.value);
+    }
     table_rule& r = t_.rules[size.rules];
     r = {};
     r.node = size.nodes;

@@ -158,6 +158,23 @@ TEST_CASE("elements count what met them") {
   CHECK(said.find("7 counter packets 3 bytes 55 : 0x3 }") != std::string::npos);
 }
 
+TEST_CASE("what asks that a value is not in a set counts none of its elements, as in the kernel") {
+  asked_table u(
+      table_of("set s { type ipv4_addr; counter; elements = { 10.0.0.1 } }\n"
+               "set r { type inet_service; flags interval; counter; elements = { 5-9 } }\n"
+               "set v { type ipv6_addr; counter; elements = { ::1 } }",
+               "ip saddr != @s drop\nudp dport != @r drop\nip6 saddr != @v drop"));
+  CHECK(u.ask({10, 0, 0, 2}, 7) == "drop");
+  CHECK(u.ask({10, 0, 0, 1}, 4) == "drop");
+  CHECK(u.ask({10, 0, 0, 1}, 7) == "0");
+  CHECK(u.ask(u.make(eth, ipv6_header{.source = ipv6_address{0, 1}, .destination = ipv6_address{0, 2}},
+                     udp_header{.source_port = 1, .destination_port = 7})) == "0");
+  const std::string said = printed(u.rules);
+  CHECK(said.find("10.0.0.1 counter packets 0 bytes 0") != std::string::npos);
+  CHECK(said.find("5-9 counter packets 0 bytes 0") != std::string::npos);
+  CHECK(said.find("::1 counter packets 0 bytes 0") != std::string::npos);
+}
+
 TEST_CASE("packets add elements, refresh them and remove them, and a full set refuses") {
   asked_table t(
       table_of("set s { type ipv4_addr; size 2; flags dynamic; timeout 10s; }",

@@ -40,9 +40,11 @@
 // because a set is full has not matched. Ours: a set that packets add to says its size, a rule may end at the brace of
 // its chain, `counter` and `flags` stand before the elements; `snat to :1024-65535` and `tproxy to` need not follow a
 // test of the protocol, and the first takes ICMP's identifiers too; a local handler has a port, but no address. A
-// connection that `ct count over` says is over is not counted itself: those that are in stay in. `tcp option maxseg
-// size set` changes a SYN only. Limits of bytes count the link header, as `meta length` does, where nft counts from the
-// IP header on. Not known are concatenations, objects with names, queue, quota, conditions behind statements.
+// connection that `ct count over` says is over is not counted itself: those that are in stay in. The limit of an
+// element is asked by the rules that add it; `ip saddr @probes` says whether it is there, where nft takes from its
+// limit too. `tcp option maxseg size set` changes a SYN only. Limits of bytes count the link header, as `meta length`
+// does, where nft counts from the IP header on. Not known are concatenations, objects with names, queue, quota,
+// conditions behind statements.
 #ifndef RUNNEL_HOOK_PARSE_RULE_TABLE_HPP
 #define RUNNEL_HOOK_PARSE_RULE_TABLE_HPP
 
@@ -62,7 +64,9 @@
 #include <runnel/hook/rule_table.hpp>
 #include <runnel/hook/rule_table_parts.hpp>
 #include <runnel/hook/ruleset_text.hpp>
+#include <runnel/hook/table_set.hpp>
 #include <runnel/match/condition_build.hpp>
+#include <runnel/match/condition_node.hpp>
 #include <runnel/match/parse_condition.hpp>
 #include <runnel/match/parse_rules.hpp>
 #include <runnel/match/parse_state.hpp>
@@ -226,6 +230,11 @@ class table_loader {
     if (!in.good()) return;
     if (to.full()) return in.fail("no room for this condition: rule_table_config::nodes and words");
     to.link();
+    for (std::size_t i = 0; i < to.size(); ++i) {
+      match::condition_node& n = t_.nodes[size.nodes + i];
+      if (n.kind == match::node_kind::in_set && !n.inside && n.set.functions == functions_of(n.operand.value))
+        n.set.functions = functions_of<false>(n.operand.value);
+    }
     table_rule& r = t_.rules[size.rules];
     r = {};
     r.node = size.nodes;

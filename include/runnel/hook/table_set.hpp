@@ -295,29 +295,36 @@ struct table_set_access {
   static bool contains_ipv6(const void* set, const ipv6_address& k) noexcept {
     return of(set).hit(k) != table_set::none;
   }
+  // The same for `!=`: the rule goes on with what is not there, so nothing has met an element.
+  static bool finds(const void* set, std::uint64_t k) noexcept { return of(set).find(k) != table_set::none; }
+  static bool finds_ipv6(const void* set, const ipv6_address& k) noexcept { return of(set).find(k) != table_set::none; }
   static const char* name(const void* set) noexcept { return of(set).name; }
   static std::size_t capacity(const void* set) noexcept { return of(set).elements; }
 };
 // What conditions ask such a set with. One for each kind of value: the bits of numbers are not asked for.
-template <match::value_kind Value>
-inline constexpr match::set_functions table_set_functions{
-    match::set_kind::other,
-    Value,
-    Value == match::value_kind::ipv6 ? 128 : 64,
-    Value == match::value_kind::ipv6 ? nullptr : &table_set_access::contains,
-    Value == match::value_kind::ipv6 ? &table_set_access::contains_ipv6 : nullptr,
-    &table_set_access::name,
-    &table_set_access::capacity,
-    nullptr};
+template <match::value_kind Value, bool Counts>
+inline constexpr match::set_functions table_set_functions{match::set_kind::other,
+                                                          Value,
+                                                          Value == match::value_kind::ipv6 ? 128 : 64,
+                                                          Value == match::value_kind::ipv6 ? nullptr
+                                                          : Counts                         ? &table_set_access::contains
+                                                                                           : &table_set_access::finds,
+                                                          Value != match::value_kind::ipv6 ? nullptr
+                                                          : Counts ? &table_set_access::contains_ipv6
+                                                                   : &table_set_access::finds_ipv6,
+                                                          &table_set_access::name,
+                                                          &table_set_access::capacity,
+                                                          nullptr};
+template <bool Counts = true>
 [[nodiscard]] constexpr const match::set_functions* functions_of(match::value_kind v) noexcept {
   switch (v) {
-    case match::value_kind::ipv4: return &table_set_functions<match::value_kind::ipv4>;
-    case match::value_kind::ipv6: return &table_set_functions<match::value_kind::ipv6>;
-    case match::value_kind::mac: return &table_set_functions<match::value_kind::mac>;
-    case match::value_kind::time: return &table_set_functions<match::value_kind::time>;
+    case match::value_kind::ipv4: return &table_set_functions<match::value_kind::ipv4, Counts>;
+    case match::value_kind::ipv6: return &table_set_functions<match::value_kind::ipv6, Counts>;
+    case match::value_kind::mac: return &table_set_functions<match::value_kind::mac, Counts>;
+    case match::value_kind::time: return &table_set_functions<match::value_kind::time, Counts>;
     case match::value_kind::number: break;
   }
-  return &table_set_functions<match::value_kind::number>;
+  return &table_set_functions<match::value_kind::number, Counts>;
 }
 
 }  // namespace runnel::detail
