@@ -15535,6 +15535,17 @@ constexpr void print_flags(text_writer& out, const name_list& names, std::uint64
     else (out << "0x").hex(bit);
   }
 }
+// The ends of ranges have no names in nft, which takes `tcp-226` for one.
+[[nodiscard]] constexpr manner manner_in_range(manner how) noexcept {
+  switch (how) {
+    case manner::ip_protocol:
+    case manner::family: return manner::decimal;
+    case manner::ethertype:
+    case manner::tcp_flags:
+    case manner::ct_status: return manner::hex;
+    default: return how;
+  }
+}
 constexpr void print_number(text_writer& out, manner how, std::uint64_t k) noexcept {
   const char* word = nullptr;
   switch (how) {
@@ -15563,8 +15574,9 @@ constexpr void print_seconds(text_writer& out, instant t) noexcept {
   out << '.';
   for (std::uint64_t digit = 100'000'000; digit != 0; digit /= 10) out << ns / digit % 10;
 }
-constexpr void print_key(text_writer& out, const operand_description& d, std::uint64_t k) noexcept {
-  const manner how = manner_of(d);
+constexpr void print_key(text_writer& out, const operand_description& d, std::uint64_t k,
+                         bool in_range = false) noexcept {
+  const manner how = in_range ? manner_in_range(manner_of(d)) : manner_of(d);
   if (how == manner::bare_address) return print_number(out, how, k);
   switch (d.value) {
     case value_kind::ipv4: return print(out, from_key<ipv4_address>(k));
@@ -15584,7 +15596,8 @@ constexpr void print_word(text_writer& out, const printed_tree& t, const conditi
   } else if (d.value == value_kind::ipv6) {
     print(out, t.condition.at<ipv6_address>(word));
   } else {
-    print_key(out, d, t.condition.at<std::uint64_t>(word));
+    const bool is_mask = d.is_masked && word == n.word;
+    print_key(out, d, t.condition.at<std::uint64_t>(word), n.kind == node_kind::in_range && !is_mask);
   }
 }
 constexpr void print_value(text_writer& out, const printed_tree& t, const condition_node& n, std::size_t i) noexcept {
@@ -35796,13 +35809,13 @@ class table_set_printer {
     if (to.prefix_length != 0) out_ << '/' << std::uint32_t{to.prefix_length};
     if (has_port(s.data)) out_ << " . " << std::uint32_t{to.first_port};
   }
-  void value(const table_set& s, const ipv6_address& v) noexcept {
+  void value(const table_set& s, const ipv6_address& v, bool in_range = false) noexcept {
     if (s.operand.value == match::value_kind::ipv6) print(out_, v);
-    else match::detail::print_key(out_, s.operand, v.low());
+    else match::detail::print_key(out_, s.operand, v.low(), in_range);
   }
   // A value, a prefix of addresses, or a range.
   void values(const table_set& s, const table_element& r) noexcept {
-    value(s, r.first);
+    value(s, r.first, !(r.first == r.last));
     if (r.first == r.last) return;
     const std::uint64_t high = r.first.high() ^ r.last.high(), low = r.first.low() ^ r.last.low();
     const bool block = (r.first.high() & high) == 0 && (r.first.low() & low) == 0 &&
@@ -35813,7 +35826,7 @@ class table_set_printer {
       out_ << '/' << std::uint32_t{s.operand.bits - ones};
     } else {
       out_ << '-';
-      value(s, r.last);
+      value(s, r.last, true);
     }
   }
 

@@ -97,6 +97,33 @@ TEST_CASE("maps and changing sets are printed as they were read, and nft takes t
   CHECK(runnel_test::nft_says(with_maps) == "");
 }
 
+TEST_CASE("the ends of ranges are printed as numbers, for nft knows no names there") {
+  const std::string said =
+      "table inet t {\n"
+      "\tset p {\n"
+      "\t\ttype inet_proto\n"
+      "\t\tflags interval\n"
+      "\t\telements = { icmp, 6-17 }\n"
+      "\t}\n"
+      "\n"
+      "\tchain c {\n"
+      "\t\tip protocol 6-226 accept\n"
+      "\t\tether type 0x86dd-0x88a8 accept\n"
+      "\t\tmeta protocol != 0x800-0x806 accept\n"
+      "\t\tmeta nfproto 2-10 accept\n"
+      "\t\ttcp flags 0x2-0x12 accept\n"
+      "\t\tct status 0x2-0x4 accept\n"
+      "\t\tmeta l4proto vmap { tcp : accept, 17-58 : drop }\n"
+      "\t}\n"
+      "}\n";
+  rules_for_test t;
+  const auto rules = load(t, said.c_str());
+  REQUIRE_MESSAGE(rules, (rules ? "" : rules.error().message()));
+  CHECK(printed(t) == said);
+  if (!runnel_test::can_ask_nft()) return;
+  CHECK(runnel_test::nft_says(said) == "");
+}
+
 TEST_CASE("a verdict map decides, jumps, goes on, or says nothing") {
   asked_table t(
       table_of("chain five { meta mark set 5\n }\n chain six { meta mark set 6 accept\n }\n"

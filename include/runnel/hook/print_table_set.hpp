@@ -88,13 +88,13 @@ class table_set_printer {
     if (to.prefix_length != 0) out_ << '/' << std::uint32_t{to.prefix_length};
     if (has_port(s.data)) out_ << " . " << std::uint32_t{to.first_port};
   }
-  void value(const table_set& s, const ipv6_address& v) noexcept {
+  void value(const table_set& s, const ipv6_address& v, bool in_range = false) noexcept {
     if (s.operand.value == match::value_kind::ipv6) print(out_, v);
-    else match::detail::print_key(out_, s.operand, v.low());
+    else match::detail::print_key(out_, s.operand, v.low(), in_range);
   }
   // A value, a prefix of addresses, or a range.
   void values(const table_set& s, const table_element& r) noexcept {
-    value(s, r.first);
+    value(s, r.first, !(r.first == r.last));
     if (r.first == r.last) return;
     const std::uint64_t high = r.first.high() ^ r.last.high(), low = r.first.low() ^ r.last.low();
     const bool block = (r.first.high() & high) == 0 && (r.first.low() & low) == 0 &&
@@ -105,7 +105,7 @@ class table_set_printer {
       out_ << '/' << std::uint32_t{s.operand.bits - ones};
     } else {
       out_ << '-';
-      value(s, r.last);
+      value(s, r.last, true);
     }
   }
 

@@ -34,6 +34,17 @@ constexpr void print_flags(text_writer& out, const name_list& names, std::uint64
     else (out << "0x").hex(bit);
   }
 }
+// The ends of ranges have no names in nft, which takes `tcp-226` for one.
+[[nodiscard]] constexpr manner manner_in_range(manner how) noexcept {
+  switch (how) {
+    case manner::ip_protocol:
+    case manner::family: return manner::decimal;
+    case manner::ethertype:
+    case manner::tcp_flags:
+    case manner::ct_status: return manner::hex;
+    default: return how;
+  }
+}
 constexpr void print_number(text_writer& out, manner how, std::uint64_t k) noexcept {
   const char* word = nullptr;
   switch (how) {
@@ -62,8 +73,9 @@ constexpr void print_seconds(text_writer& out, instant t) noexcept {
   out << '.';
   for (std::uint64_t digit = 100'000'000; digit != 0; digit /= 10) out << ns / digit % 10;
 }
-constexpr void print_key(text_writer& out, const operand_description& d, std::uint64_t k) noexcept {
-  const manner how = manner_of(d);
+constexpr void print_key(text_writer& out, const operand_description& d, std::uint64_t k,
+                         bool in_range = false) noexcept {
+  const manner how = in_range ? manner_in_range(manner_of(d)) : manner_of(d);
   if (how == manner::bare_address) return print_number(out, how, k);
   switch (d.value) {
     case value_kind::ipv4: return print(out, from_key<ipv4_address>(k));
@@ -83,7 +95,8 @@ constexpr void print_word(text_writer& out, const printed_tree& t, const conditi
   } else if (d.value == value_kind::ipv6) {
     print(out, t.condition.at<ipv6_address>(word));
   } else {
-    print_key(out, d, t.condition.at<std::uint64_t>(word));
+    const bool is_mask = d.is_masked && word == n.word;
+    print_key(out, d, t.condition.at<std::uint64_t>(word), n.kind == node_kind::in_range && !is_mask);
   }
 }
 constexpr void print_value(text_writer& out, const printed_tree& t, const condition_node& n, std::size_t i) noexcept {
