@@ -15868,6 +15868,44 @@ constexpr void print_leaf(line& l, const printed_tree& t, const condition_node& 
   }
 }
 
+// `tcp dport { 80-90, 22 }`, as the parser reads it: one of ranges and prefixes, the last of which may be a set of
+// single values. The node at `i` is "either" of these.
+[[nodiscard]] constexpr bool is_in_braces(const printed_tree& t, std::size_t i) noexcept {
+  const operand_description& d = t[i - 1].operand;
+  const auto may_be = [&](const condition_node& n, bool last) {
+    const bool fits =
+        n.kind == node_kind::in_range || n.kind == node_kind::in_prefix || (last && n.kind == node_kind::in_constants);
+    const operand_description& o = n.operand;
+    return fits && n.inside && !o.is_masked && !o.is_custom && o.is_meta == d.is_meta && o.which == d.which &&
+           o.in_header == d.in_header && o.offset == d.offset && o.bits == d.bits && o.name == d.name &&
+           o.is_inner == d.is_inner && o.around == d.around;
+  };
+  for (std::size_t at = i;; at -= 2) {
+    if (!may_be(t[at - 1], at == i) || std::size_t{t[at].left} + 2 != at) return false;
+    if (t[at - 2].kind != node_kind::either) return may_be(t[at - 2], false);
+  }
+}
+constexpr void print_elements(text_writer& out, const printed_tree& t, std::size_t i) noexcept {
+  const condition_node& n = t[i];
+  if (n.kind == node_kind::either) {
+    print_elements(out, t, n.left);
+    out << ", ";
+    return print_elements(out, t, i - 1);
+  }
+  for (std::size_t k = 0; k < n.values; ++k) {
+    if (k != 0) out << (n.kind == node_kind::in_range ? "-" : ", ");
+    print_value(out, t, n, k);
+  }
+  if (n.kind == node_kind::in_prefix) out << '/' << n.length;
+}
+constexpr void print_in_braces(line& l, const printed_tree& t, std::size_t i) noexcept {
+  const condition_node& n = t[i - 1];
+  if (is_told_before(n.operand)) print_with(l, told_before(n.operand));
+  print_operand(l.next(), t, n);
+  print_elements(l.out << " { ", t, i);
+  l.out << " }";
+}
+
 }  // namespace runnel::match::detail
 
 #endif
@@ -16227,9 +16265,10 @@ template <class Rules>
 // Prints match expressions and rules as nft writes them, so that they can be read, compared and loaded there.
 //
 // A rule is one line, or several where it takes several: nft joins conditions by "and" only, so a rule with || is
-// printed once for each alternative, all with its verdict, and `!(...)` is resolved: `!(tcp::dport == 22)` becomes the
-// lines `meta protocol != { ip, ip6 }`, `meta l4proto != tcp` and `tcp dport != 22`. A rule with more than 64
-// alternatives is printed as one line with `or` and `not`, which nft does not know.
+// printed once for each alternative, all with its verdict (but `tcp dport { 80-90, 22 }` is one), and `!(...)` is
+// resolved: `!(tcp::dport == 22)` becomes the lines `meta protocol != { ip, ip6 }`, `meta l4proto != tcp` and `tcp
+// dport != 22`. A rule with more than 64 alternatives is printed as one line with `or` and `not`, which nft does not
+// know.
 //
 // What nft does not know either is printed in its manner: `meta hash` and `meta queue`; fields of `cvlan`, `mpls`,
 // `llc` and `snap`; `gre key` and its like; what neighbour discovery has beside `icmpv6 taddr` and `daddr`; IP options
@@ -16260,7 +16299,7 @@ namespace detail {
     case node_kind::negation: return lines_of(t, i - 1, !positive);
     case node_kind::both:
     case node_kind::either: {
-      if (positive && is_missing(t, i)) return 1;
+      if (positive && (is_missing(t, i) || (n.kind == node_kind::either && is_in_braces(t, i)))) return 1;
       const std::size_t left = lines_of(t, n.left, positive), right = lines_of(t, i - 1, positive);
       const std::size_t both = positive == (n.kind == node_kind::both) ? left * right : left + right;
       return both < 65 ? both : 65;
@@ -16287,6 +16326,7 @@ constexpr void print_line(line& l, const printed_tree& t, std::size_t i, bool po
     case node_kind::both:
     case node_kind::either: {
       if (positive && is_missing(t, i)) return print_missing(l.next(), t[i - 2].operand.in_header);
+      if (positive && n.kind == node_kind::either && is_in_braces(t, i)) return print_in_braces(l, t, i);
       // All pairs of lines, or the lines of both in turn.
       if (positive == (n.kind == node_kind::both)) {
         const std::size_t right = lines_of(t, i - 1, positive);
@@ -16317,7 +16357,8 @@ constexpr void print_in_brackets(line& l, const printed_tree& t, std::size_t i, 
   l.out << ')';
 }
 constexpr void print_part(line& l, const printed_tree& t, std::size_t i, node_kind other) noexcept {
-  if (t[i].kind == other && !is_missing(t, i)) print_in_brackets(l, t, i, "(");
+  const bool is_one = is_missing(t, i) || (other == node_kind::either && t[i].kind == other && is_in_braces(t, i));
+  if (t[i].kind == other && !is_one) print_in_brackets(l, t, i, "(");
   else print_tree(l, t, i);
 }
 constexpr void print_tree(line& l, const printed_tree& t, std::size_t i) noexcept {
@@ -16329,6 +16370,7 @@ constexpr void print_tree(line& l, const printed_tree& t, std::size_t i) noexcep
       print_part(l, t, n.left, node_kind::either);
       return print_part(l, t, i - 1, node_kind::either);
     case node_kind::either:
+      if (is_in_braces(t, i)) return print_in_braces(l, t, i);
       print_part(l, t, n.left, node_kind::both);
       l.next() << "or";
       return print_part(l, t, i - 1, node_kind::both);

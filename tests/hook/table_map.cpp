@@ -97,6 +97,24 @@ TEST_CASE("maps and changing sets are printed as they were read, and nft takes t
   CHECK(runnel_test::nft_says(with_maps) == "");
 }
 
+TEST_CASE("a list of ranges and values is printed as one, whatever its rule does") {
+  const std::string said =
+      "table inet t {\n"
+      "\tchain c {\n"
+      "\t\tip saddr { 10.0.0.0/8, 192.0.2.1-192.0.2.9, 198.51.100.7 } tcp dport { 80-90, 22, 443 } counter packets 0 "
+      "bytes 0 accept\n"
+      "\t\tmeta l4proto { tcp, udp } th dport { 1-5, 7-8 } meta mark set 0x1\n"
+      "\t\tip6 saddr { ::1-::5, fe80::/10 } drop\n"
+      "\t}\n"
+      "}\n";
+  rules_for_test t;
+  const auto rules = load(t, said.c_str());
+  REQUIRE_MESSAGE(rules, (rules ? "" : rules.error().message()));
+  CHECK(printed(t) == said);
+  if (!runnel_test::can_ask_nft()) return;
+  CHECK(runnel_test::nft_says(said) == "");
+}
+
 TEST_CASE("the ends of ranges are printed as numbers, for nft knows no names there") {
   const std::string said =
       "table inet t {\n"

@@ -195,10 +195,14 @@ TEST_CASE("nft's words are understood") {
   CHECK(read("tcp dport ssh") == "tcp dport 22");
   CHECK(read("  tcp\tdport==22  ") == "tcp dport 22");
   CHECK(read("tcp dport { 22, 443, 80 }") == "tcp dport { 22, 80, 443 }");
-  CHECK(read("tcp dport {22,80-90}") == "tcp dport 80-90 or tcp dport { 22 }");
+  CHECK(read("tcp dport {22,80-90}") == "tcp dport { 80-90, 22 }");
   CHECK(read("tcp dport != { ssh, 80-90 }") == "tcp dport != 80-90 tcp dport != { 22 }");
   CHECK(read("ip saddr 10.0.0.0/8 tcp dport 80-90") == "ip saddr 10.0.0.0/8 tcp dport 80-90");
-  CHECK(read("ip saddr { 10.0.0.0/8, 192.0.2.1 }") == "ip saddr 10.0.0.0/8 or ip saddr { 192.0.2.1 }");
+  CHECK(read("ip saddr { 10.0.0.0/8, 192.0.2.1 }") == "ip saddr { 10.0.0.0/8, 192.0.2.1 }");
+  CHECK(read("ip ttl 5 th dport { 53, 1-7, 80-90, 22 } ip id 1") ==
+        "ip ttl 5 meta l4proto { tcp, udp } th dport { 1-7, 80-90, 22, 53 } ip id 1");
+  CHECK(read("ip6 saddr { ::1-::5, 2001:db8::/32 } or ip ttl 5") == "ip6 saddr { ::1-::5, 2001:db8::/32 } or ip ttl 5");
+  CHECK(read("tcp dport 1-2 or tcp sport 5-6") == "tcp dport 1-2 or tcp sport 5-6");
   CHECK(read("ip6 saddr != fe80::/10") == "ip6 saddr != fe80::/10");
   CHECK(read("ip saddr @blocklist ip6 daddr != @six") == "ip saddr @blocklist ip6 daddr != @six");
   CHECK(read("tcp flags & (syn|ack) == syn") == "tcp flags & (syn | ack) == syn");

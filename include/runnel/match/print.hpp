@@ -2,9 +2,10 @@
 // Prints match expressions and rules as nft writes them, so that they can be read, compared and loaded there.
 //
 // A rule is one line, or several where it takes several: nft joins conditions by "and" only, so a rule with || is
-// printed once for each alternative, all with its verdict, and `!(...)` is resolved: `!(tcp::dport == 22)` becomes the
-// lines `meta protocol != { ip, ip6 }`, `meta l4proto != tcp` and `tcp dport != 22`. A rule with more than 64
-// alternatives is printed as one line with `or` and `not`, which nft does not know.
+// printed once for each alternative, all with its verdict (but `tcp dport { 80-90, 22 }` is one), and `!(...)` is
+// resolved: `!(tcp::dport == 22)` becomes the lines `meta protocol != { ip, ip6 }`, `meta l4proto != tcp` and `tcp
+// dport != 22`. A rule with more than 64 alternatives is printed as one line with `or` and `not`, which nft does not
+// know.
 //
 // What nft does not know either is printed in its manner: `meta hash` and `meta queue`; fields of `cvlan`, `mpls`,
 // `llc` and `snap`; `gre key` and its like; what neighbour discovery has beside `icmpv6 taddr` and `daddr`; IP options
@@ -46,7 +47,7 @@ namespace detail {
     case node_kind::negation: return lines_of(t, i - 1, !positive);
     case node_kind::both:
     case node_kind::either: {
-      if (positive && is_missing(t, i)) return 1;
+      if (positive && (is_missing(t, i) || (n.kind == node_kind::either && is_in_braces(t, i)))) return 1;
       const std::size_t left = lines_of(t, n.left, positive), right = lines_of(t, i - 1, positive);
       const std::size_t both = positive == (n.kind == node_kind::both) ? left * right : left + right;
       return both < 65 ? both : 65;
@@ -73,6 +74,7 @@ constexpr void print_line(line& l, const printed_tree& t, std::size_t i, bool po
     case node_kind::both:
     case node_kind::either: {
       if (positive && is_missing(t, i)) return print_missing(l.next(), t[i - 2].operand.in_header);
+      if (positive && n.kind == node_kind::either && is_in_braces(t, i)) return print_in_braces(l, t, i);
       // All pairs of lines, or the lines of both in turn.
       if (positive == (n.kind == node_kind::both)) {
         const std::size_t right = lines_of(t, i - 1, positive);
@@ -103,7 +105,8 @@ constexpr void print_in_brackets(line& l, const printed_tree& t, std::size_t i, 
   l.out << ')';
 }
 constexpr void print_part(line& l, const printed_tree& t, std::size_t i, node_kind other) noexcept {
-  if (t[i].kind == other && !is_missing(t, i)) print_in_brackets(l, t, i, "(");
+  const bool is_one = is_missing(t, i) || (other == node_kind::either && t[i].kind == other && is_in_braces(t, i));
+  if (t[i].kind == other && !is_one) print_in_brackets(l, t, i, "(");
   else print_tree(l, t, i);
 }
 constexpr void print_tree(line& l, const printed_tree& t, std::size_t i) noexcept {
@@ -115,6 +118,7 @@ constexpr void print_tree(line& l, const printed_tree& t, std::size_t i) noexcep
       print_part(l, t, n.left, node_kind::either);
       return print_part(l, t, i - 1, node_kind::either);
     case node_kind::either:
+      if (is_in_braces(t, i)) return print_in_braces(l, t, i);
       print_part(l, t, n.left, node_kind::both);
       l.next() << "or";
       return print_part(l, t, i - 1, node_kind::both);

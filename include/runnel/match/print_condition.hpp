@@ -226,6 +226,44 @@ constexpr void print_leaf(line& l, const printed_tree& t, const condition_node& 
   }
 }
 
+// `tcp dport { 80-90, 22 }`, as the parser reads it: one of ranges and prefixes, the last of which may be a set of
+// single values. The node at `i` is "either" of these.
+[[nodiscard]] constexpr bool is_in_braces(const printed_tree& t, std::size_t i) noexcept {
+  const operand_description& d = t[i - 1].operand;
+  const auto may_be = [&](const condition_node& n, bool last) {
+    const bool fits =
+        n.kind == node_kind::in_range || n.kind == node_kind::in_prefix || (last && n.kind == node_kind::in_constants);
+    const operand_description& o = n.operand;
+    return fits && n.inside && !o.is_masked && !o.is_custom && o.is_meta == d.is_meta && o.which == d.which &&
+           o.in_header == d.in_header && o.offset == d.offset && o.bits == d.bits && o.name == d.name &&
+           o.is_inner == d.is_inner && o.around == d.around;
+  };
+  for (std::size_t at = i;; at -= 2) {
+    if (!may_be(t[at - 1], at == i) || std::size_t{t[at].left} + 2 != at) return false;
+    if (t[at - 2].kind != node_kind::either) return may_be(t[at - 2], false);
+  }
+}
+constexpr void print_elements(text_writer& out, const printed_tree& t, std::size_t i) noexcept {
+  const condition_node& n = t[i];
+  if (n.kind == node_kind::either) {
+    print_elements(out, t, n.left);
+    out << ", ";
+    return print_elements(out, t, i - 1);
+  }
+  for (std::size_t k = 0; k < n.values; ++k) {
+    if (k != 0) out << (n.kind == node_kind::in_range ? "-" : ", ");
+    print_value(out, t, n, k);
+  }
+  if (n.kind == node_kind::in_prefix) out << '/' << n.length;
+}
+constexpr void print_in_braces(line& l, const printed_tree& t, std::size_t i) noexcept {
+  const condition_node& n = t[i - 1];
+  if (is_told_before(n.operand)) print_with(l, told_before(n.operand));
+  print_operand(l.next(), t, n);
+  print_elements(l.out << " { ", t, i);
+  l.out << " }";
+}
+
 }  // namespace runnel::match::detail
 
 #endif
