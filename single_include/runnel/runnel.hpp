@@ -12058,7 +12058,8 @@ inline constexpr match::meta_field<match::meta_key::oif, 16, std::uint16_t> oif{
 inline constexpr match::meta_field<match::meta_key::mark, 32, std::uint32_t> mark{};
 /// As `packet::priority()`.
 inline constexpr match::meta_field<match::meta_key::priority, 8, std::uint8_t> priority{};
-/// The EtherType of the network header, behind VLAN tags; of the label stack, where there is one; 0 when unknown.
+/// The EtherType of the network header, behind VLAN tags; of the label stack, where there is one; 0 when unknown. Of
+/// a frame with LLC, but not SNAP, it is the length, below 0x600; there nft has numbers of the kernel's own.
 inline constexpr match::meta_field<match::meta_key::protocol, 16, std::uint16_t> protocol{};
 /// The family: `nfproto::ipv4`, `nfproto::ipv6`, `nfproto::arp`, or `nfproto::unspec`.
 inline constexpr match::meta_field<match::meta_key::nfproto, 8, std::uint8_t> nfproto{};
@@ -27796,6 +27797,8 @@ bool parse_tcpdump_condition(auto& p, bool beside) noexcept {
 // lists of options end where they say so or are broken, where nft goes on in TCP's. Several states with a sign, `ct
 // state != new,related`, are a list as in braces; nft takes them for one value, which no packet has. `tcp flags
 // { syn }` is SYN alone, as `{ syn, ack }` is one or the other alone; nft 1.0.6 takes the first for `tcp flags syn`.
+// `tcp sport != 1 tcp dport != 2` holds when both do; nft 1.0.6 makes one comparison of the two, which holds when one
+// does.
 #ifndef RUNNEL_MATCH_PARSE_CONDITION_HPP
 #define RUNNEL_MATCH_PARSE_CONDITION_HPP
 

@@ -167,7 +167,8 @@ inline constexpr match::meta_field<match::meta_key::oif, 16, std::uint16_t> oif{
 inline constexpr match::meta_field<match::meta_key::mark, 32, std::uint32_t> mark{};
 /// As `packet::priority()`.
 inline constexpr match::meta_field<match::meta_key::priority, 8, std::uint8_t> priority{};
-/// The EtherType of the network header, behind VLAN tags; of the label stack, where there is one; 0 when unknown.
+/// The EtherType of the network header, behind VLAN tags; of the label stack, where there is one; 0 when unknown. Of
+/// a frame with LLC, but not SNAP, it is the length, below 0x600; there nft has numbers of the kernel's own.
 inline constexpr match::meta_field<match::meta_key::protocol, 16, std::uint16_t> protocol{};
 /// The family: `nfproto::ipv4`, `nfproto::ipv6`, `nfproto::arp`, or `nfproto::unspec`.
 inline constexpr match::meta_field<match::meta_key::nfproto, 8, std::uint8_t> nfproto{};

@@ -25,6 +25,8 @@
 // lists of options end where they say so or are broken, where nft goes on in TCP's. Several states with a sign, `ct
 // state != new,related`, are a list as in braces; nft takes them for one value, which no packet has. `tcp flags
 // { syn }` is SYN alone, as `{ syn, ack }` is one or the other alone; nft 1.0.6 takes the first for `tcp flags syn`.
+// `tcp sport != 1 tcp dport != 2` holds when both do; nft 1.0.6 makes one comparison of the two, which holds when one
+// does.
 #ifndef RUNNEL_MATCH_PARSE_CONDITION_HPP
 #define RUNNEL_MATCH_PARSE_CONDITION_HPP
 
