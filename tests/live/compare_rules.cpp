@@ -44,6 +44,10 @@ bool are_broken(tcp_options o) {
   while (o) o.next();
   return o.remaining() != 0;
 }
+bool has_odd_segment_size(tcp_options o) {
+  while (o && !(o.kind() == tcp_option::maximum_segment_size && o.data().size() != 2)) o.next();
+  return static_cast<bool>(o);
+}
 bool is_at_an_odd_place(tcp_options o) {
   while (o && o.kind() != tcp_option::maximum_segment_size) o.next();
   return o.remaining() % 2 != 0;
@@ -81,13 +85,16 @@ const char* kind_of(const subject& s) {
   if (has<vlan>(s) && (ether::type != ethertype::vlan)(s)) return "tags of other types than 802.1Q";
   if (has<ip6::exthdr::number<51>>(s) || (ip6::nexthdr == 51)(s)) return "behind an authentication header";
   if (found.has<tcp>() && are_broken(tcp_options(found.get<tcp>().options()))) return "TCP options behind the last one";
+  if (found.has<tcp>() && has_odd_segment_size(tcp_options(found.get<tcp>().options())))
+    return "a segment size of another length than 4";
+  if ((has<ipv6> && meta::l4proto == 1)(s) || (has<ipv4> && meta::l4proto == 58)(s)) return "ICMP of the other family";
   if (found.has<ipv4>() && !are_plain(ipv4_options(found.get<ipv4>().options())))
     return "IPv4 options that are not plain";
   if ((tcp::option::maxseg::size >= 0 && (tcp::flags & tcp_flags::syn) == 0)(s))
     return "a segment size behind the handshake";
   if ((tcp::option::maxseg::size >= 0)(s) && is_at_an_odd_place(tcp_options(found.get<tcp>().options())))
     return "a segment size at an odd place";
-  if ((ip6::nexthdr == 135)(s) && !has<ip6::exthdr::mh>(s)) return "a mobility header that is cut";
+  if ((has<ipv6> && meta::l4proto == 135)(s) && !has<ip6::exthdr::mh>(s)) return "a mobility header that is cut";
   if ((ipv6_fragment::frag_off != 0 && ipv6_fragment::nexthdr.in(constant_set{0, 43, 44, 51, 59, 60}))(s))
     return "later fragments that begin with an extension header";
   if (((ip::frag_off & 0x1fff) != 0)(s) || (ipv6_fragment::frag_off != 0)(s)) return "later fragments";
@@ -219,7 +226,7 @@ class kernel_side {
     const char* const file = "rules.nft";
     std::ofstream(file) << "table inet test\ndelete table inet test\ntable netdev test\ndelete table netdev test\n"
                         << joined(lines, family_, hook_);
-    const std::string said = output_of(std::string("nft -f ") + file + " 2>&1");
+    const std::string said = output_of(std::string("nft -f ") + file + " 2>&1 || echo failed");
     if (said.empty()) return {};
     constexpr unsigned before = 6;
     unsigned line = 0;
@@ -231,9 +238,14 @@ class kernel_side {
   outcome ask(const frame_bytes& f) {
     in_.send(f);
     (void)in_.left(~0u);
-    const auto left = out_.left(was_let_through);
+    auto left = out_.left(was_let_through);
     if (left.empty()) return {};
-    return {false, left[0].mark & ~was_let_through, left[0].bytes};
+    frame_bytes& out = left[0].bytes;
+    const layers found = dissect({reinterpret_cast<const std::byte*>(out.data()), out.size()});
+    const std::size_t checksum = found.network + std::size_t{10};
+    // Of the two forms of a checksum that is 0 nft writes the one that no header sums up to.
+    if (found.has(protocol::ipv4) && get16(out, checksum) == 0xffff) set16(out, checksum, 0);
+    return {false, left[0].mark & ~was_let_through, out};
   }
   // The rules as nft lists them, for the hook that `load` puts in.
   text_lines listed() const {
@@ -292,6 +304,16 @@ class our_side {
     const auto* const first = reinterpret_cast<const std::uint8_t*>(p.contents().data());
     return {false, p.mark(), frame_bytes(first, first + p.contents().size())};
   }
+  // The rules as we print them, as `kernel_side::listed` says those of nft.
+  text_lines printed() {
+    auto all = std::make_unique<text<65536>>();
+    print(*all, table_->get());
+    text_lines lines = lines_of(all->c_str());
+    lines.erase(lines.begin());
+    for (std::string& line : lines)
+      if (const std::size_t at = line.find("hook forward"); at != std::string::npos) line.replace(at + 5, 7, "HOOK");
+    return lines;
+  }
   std::vector<rule_count> counted() {
     std::vector<rule_count> all;
     for_each_counter(table_->get(), [&](const counting_rule& r) { all.push_back({r.chain, r.hits.packets}); });
@@ -315,6 +337,7 @@ class comparison {
   unsigned rules = 0, matched = 0, dropped = 0, different = 0;
   std::map<std::string, unsigned> refused{};           // by whom and why: how often
   std::map<std::string, unsigned> unread{};            // what nft lists and we refuse
+  std::map<std::string, unsigned> unlike{};            // what is wrong with how we print tables
   std::map<std::string, unsigned> kinds{};             // of packets about which both disagree: how often
   std::map<std::string, std::string> first_of_kind{};  // one of them
 
@@ -322,10 +345,13 @@ class comparison {
   void run(text_lines lines, const std::vector<test_packet>& packets, const std::string& strict = "") {
     if (!load(lines)) return;
     const text_lines listed = kernel.listed();
+    check_printed(listed);
+    (void)kernel.load(lines);
     const auto not_ours = again_.load(listed);
     const auto says = [&](const char* what) { return not_ours->why.find(what) != std::string::npos; };
     const std::string unread_line = not_ours && not_ours->line < listed.size() ? listed[not_ours->line] : "its end";
-    const bool no_words = not_ours && (has_no_words(unread_line) || says("does not fit") || says("cuts off bits"));
+    const bool no_words = not_ours && (has_no_words(unread_line) || says("does not fit") || says("cuts off bits") ||
+                                       says("above its last"));
     if (not_ours && !no_words) ++unread[not_ours->why + ": " + unread_line];
     const bool as_listed = !not_ours && std::none_of(lines.begin(), lines.end(), loses_protocol);
     std::string wrong;
@@ -349,8 +375,8 @@ class comparison {
   }
 
  private:
-  // nft lists bits of a field under a mask, and some other things, in a form that it does not read itself; and as the
-  // last value of a range, and of a mark, more bits than there are.
+  // nft lists bits of a field under a mask, and some other things, in a form that it does not read itself; as the last
+  // value of a range, and of a mark, more bits than there are; and of `tcp sport < 9 tcp sport > 3` it makes != 9-3.
   static bool has_no_words(const std::string& line) {
     for (const char* const form :
          {"@nh,", "@ll,", "@th,", " unknown ", "icmpv6 parameter-problem", " >> ", ") | ", "-255", "-0xff"})
@@ -359,8 +385,12 @@ class comparison {
   }
   // nft lists `ip protocol 100 tcp option maxseg size 1440` without the protocol.
   static bool loses_protocol(const std::string& line) {
-    const std::size_t at = line.find("ip protocol ");
-    return at != std::string::npos && line.find("tcp option", at) != std::string::npos;
+    const std::size_t option = line.rfind("tcp option");
+    if (option == std::string::npos) return false;
+    for (const char* const other : {"ip protocol ", "nexthdr ", "icmp", "udp ", "meta l4proto "})
+      if (const std::size_t at = line.find(other); at < option && line.compare(at, 17, "meta l4proto tcp ") != 0)
+        return true;
+    return false;
   }
   // What the two, or three, say about a packet when it is not the same.
   std::string ask_all(const frame_bytes& f, bool listed) {
@@ -380,6 +410,32 @@ class comparison {
       ++refused[by_nft ? "nft: " + by_us->why : "us: " + lines[by_us->line] + "  (" + by_us->why + ")"];
       lines.erase(lines.begin() + static_cast<std::ptrdiff_t>(by_us->line));
     }
+  }
+  // Chains are printed in the order in which they are mentioned, and `!= { 1-2, 5 }` as two conditions.
+  static text_lines in_any_order(text_lines lines) {
+    std::erase_if(lines, [](const std::string& line) { return line.find(" != ") != std::string::npos; });
+    std::sort(lines.begin(), lines.end());
+    return lines;
+  }
+  // What we print of the rules is for nft the same as what they were read from, and for us as well.
+  void check_printed(const text_lines& listed) {
+    const text_lines printed = ours_.printed();
+    std::string wrong;
+    if (const auto by_us = again_.load(printed)) {
+      wrong = "we refuse what we print: " + by_us->why;
+    } else if (in_any_order(again_.printed()) != in_any_order(printed)) {
+      wrong = "read again it is printed in another way";
+    } else if (const auto by_nft = kernel.load(printed)) {
+      wrong = "nft refuses what we print: " + by_nft->why;
+      if (by_nft->line < printed.size()) wrong += ": " + printed[by_nft->line];
+    } else {
+      const text_lines said = in_any_order(kernel.listed()), wanted = in_any_order(listed);
+      for (std::size_t i = 0; i < (std::max)(said.size(), wanted.size()) && wrong.empty(); ++i)
+        if (i >= said.size() || i >= wanted.size() || said[i] != wanted[i])
+          wrong = "printed, it says " + (i < said.size() ? said[i] : "less") + "\n    instead of " +
+                  (i < wanted.size() ? wanted[i] : "nothing");
+    }
+    if (!wrong.empty()) ++unlike[wrong];
   }
   struct said_rule {
     std::string chain, text;
@@ -450,6 +506,13 @@ constexpr struct {
     {"tcp option maxseg size set 1000",
      "020000000002020000000001 0800 4500002c 0001 4000 40060000 0a010203 c0000201 9c400016 00000001 00000000 6010ffff"
      "00000000 020405b4"},
+    {"tcp option maxseg size set 1000",
+     "020000000002020000000001 0800 4500002c 0001 4000 40060000 0a010203 c0000201 9c400016 00000001 00000000 6002ffff"
+     "00000000 0202 0101"},
+    {"ip6 version 6 icmp type 8",
+     "020000000002020000000001 86dd 60000000 0008 0140 20010db8000000000000000000000001 "
+     "20010db8000000000000000000000002"
+     "0800 0000 00070001"},
     {"mh type 5",
      "020000000002020000000001 86dd 60000000 0010 8740 20010db8000000000000000000000001 "
      "20010db8000000000000000000000002"
@@ -514,5 +577,6 @@ int main(int argc, char** argv) {
     std::printf("difference %s: %u times\n%s", kind.c_str(), times, both.first_of_kind[kind].c_str());
   for (const auto& [why, times] : both.unread)
     std::printf("nft lists %u times what is refused: %s\n", times, why.c_str());
-  return both.different == 0 && both.unread.empty() ? 0 : 1;
+  for (const auto& [why, times] : both.unlike) std::printf("printed: %u times %s\n", times, why.c_str());
+  return both.different == 0 && both.unlike.empty() && both.unread.empty() ? 0 : 1;
 }

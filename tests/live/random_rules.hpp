@@ -218,10 +218,12 @@ class writer {
     bool deletes = false;  // what packets delete goes on to count for the size in the kernel, so these have room
     std::string limit{};   // of each element: in the kernel it has the one of the rule that made it, whoever asks later
   };
-  std::string set_for(const known_field& f, const std::string& leads_to = "", bool dynamic = false) {
+  std::string set_for(const known_field& f, const std::string& leads_to = "") {
     const std::string type = type_of(f);
-    for (const named& s : sets_)
-      if (s.type == type && s.leads_to == leads_to && (s.dynamic || !dynamic) && random_.chance(70)) return s.name;
+    for (const named& s : sets_) {
+      const bool asks_limit = s.dynamic && !s.limit.empty();  // in the kernel whoever asks takes from it
+      if (s.type == type && s.leads_to == leads_to && !asks_limit && random_.chance(70)) return s.name;
+    }
     return "";
   }
   static std::string type_of(const known_field& f) {
@@ -324,10 +326,14 @@ class writer {
   }
   std::string rule(unsigned chain) {
     std::string all = condition() + " ";
-    const bool alone = says_the_family(all);
+    bool alone = says_the_family(all);
     for (unsigned n = alone || random_.chance(70) ? 0 : random_.below(3); n != 0; --n)
-      if (const std::string one = condition(); !says_the_family(one)) all += one + " ";
-    const auto does = [&] { return alone ? "meta mark set " + mark() : statement(); };
+      if (const std::string one = condition(); !says_the_family(one) && !are_taken_for_one(all, one)) all += one + " ";
+    const auto does = [&] {
+      const std::string one = alone ? "meta mark set " + mark() : statement();
+      alone = alone || one.find("ether ") != std::string::npos;
+      return one;
+    };
     if (random_.chance(5)) all.clear();
     if (random_.chance(30)) all += does() + " ";
     all += "counter";
@@ -344,6 +350,10 @@ class writer {
            condition.starts_with("meta nfproto") || condition.starts_with("meta protocol {") ||
            condition.starts_with("meta protocol !") || condition.starts_with("meta protocol @") ||
            condition.starts_with("meta protocol <") || condition.starts_with("meta protocol >");
+  }
+  /// Of `tcp sport != 1 tcp dport != 2` nft 1.0.6 makes one comparison of both, which holds when one of them does.
+  static bool are_taken_for_one(const std::string& before, const std::string& condition) {
+    return before.find("!= ") != std::string::npos && condition.find("!= ") != std::string::npos;
   }
   std::string base_chain(unsigned number) {
     return " chain base" + std::to_string(number) + " {\n  type filter hook HOOK priority " +
