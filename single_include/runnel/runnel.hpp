@@ -15540,7 +15540,8 @@ constexpr void print_flags(text_writer& out, const name_list& names, std::uint64
 [[nodiscard]] constexpr manner manner_in_range(manner how) noexcept {
   switch (how) {
     case manner::ip_protocol:
-    case manner::family: return manner::decimal;
+    case manner::family:
+    case manner::ct_direction: return manner::decimal;
     case manner::ethertype:
     case manner::tcp_flags:
     case manner::ct_status: return manner::hex;
@@ -16276,9 +16277,10 @@ template <class Rules>
 // by number; `ipip`; the verdicts `tx`, `redirect 2`, `stolen` and `aborted`. What versions newer
 // than 1.0.6 know: `vxlan`, `gre` and what is inside them, `icmpv6 taddr` and `daddr`.
 //
-// Three times nft's words mean a little more: `has<tcp>` is printed as `meta l4proto tcp`, which also holds for later
-// fragments; an option that is there, but too short for the field, is not among the lines of a negation; and for nft
-// the list of TCP options does not end at the "end of list".
+// At times nft's words mean something else: `has<tcp>` is printed as `meta l4proto tcp`, which also holds for later
+// fragments; an option that is there, but too short for the field, is not among the lines of a negation, nor is a
+// packet without a connection among those of `!(ct::mark == 7)`; for nft the list of TCP options does not end at the
+// "end of list", and 1.0.6 makes one comparison of two `!=` of neighbouring fields (see parse_condition.hpp).
 #ifndef RUNNEL_MATCH_PRINT_HPP
 #define RUNNEL_MATCH_PRINT_HPP
 
@@ -41284,8 +41286,8 @@ class dir_16_16 {
     const std::uint32_t found = lines_.line(line_for(a)).result(below(a));
     return (found & lines::ask) == 0 ? static_cast<next_hop_number>(found) : ask(found, a);
   }
-  /// The same for `n` addresses, whose loads overlap. On x86-64 a line is searched by one comparison where the
-  /// processor has that, whatever the compiler was told, but not under sanitizers.
+  /// The same for `n` addresses, whose loads overlap. On x86-64 with AVX-512 and BF16 a line is searched by one
+  /// comparison, whatever the compiler was told, but not under sanitizers.
   void lookup(const ipv6_address* addresses, next_hop_number* answers, std::size_t n) const noexcept {
     const std::size_t done = at_once_ ? lookup_at_once(addresses, answers, n) : lookup_by_loads(addresses, answers, n);
     for (std::size_t i = done; i < n; ++i) answers[i] = lookup(addresses[i]);

@@ -131,6 +131,7 @@ TEST_CASE("the ends of ranges are printed as numbers, for nft knows no names the
       "\t\tmeta nfproto 2-10 accept\n"
       "\t\ttcp flags 0x2-0x12 accept\n"
       "\t\tct status 0x2-0x4 accept\n"
+      "\t\tct direction 0-1 accept\n"
       "\t\tmeta l4proto vmap { tcp : accept, 17-58 : drop }\n"
       "\t}\n"
       "}\n";

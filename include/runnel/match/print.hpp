@@ -12,9 +12,10 @@
 // by number; `ipip`; the verdicts `tx`, `redirect 2`, `stolen` and `aborted`. What versions newer
 // than 1.0.6 know: `vxlan`, `gre` and what is inside them, `icmpv6 taddr` and `daddr`.
 //
-// Three times nft's words mean a little more: `has<tcp>` is printed as `meta l4proto tcp`, which also holds for later
-// fragments; an option that is there, but too short for the field, is not among the lines of a negation; and for nft
-// the list of TCP options does not end at the "end of list".
+// At times nft's words mean something else: `has<tcp>` is printed as `meta l4proto tcp`, which also holds for later
+// fragments; an option that is there, but too short for the field, is not among the lines of a negation, nor is a
+// packet without a connection among those of `!(ct::mark == 7)`; for nft the list of TCP options does not end at the
+// "end of list", and 1.0.6 makes one comparison of two `!=` of neighbouring fields (see parse_condition.hpp).
 #ifndef RUNNEL_MATCH_PRINT_HPP
 #define RUNNEL_MATCH_PRINT_HPP
 

@@ -38,7 +38,8 @@ constexpr void print_flags(text_writer& out, const name_list& names, std::uint64
 [[nodiscard]] constexpr manner manner_in_range(manner how) noexcept {
   switch (how) {
     case manner::ip_protocol:
-    case manner::family: return manner::decimal;
+    case manner::family:
+    case manner::ct_direction: return manner::decimal;
     case manner::ethertype:
     case manner::tcp_flags:
     case manner::ct_status: return manner::hex;
