@@ -1950,8 +1950,8 @@ struct af_packet_options {
   bool defragment = false;    ///< with fanout: IPv4 fragments are put together before, so flows stay together
   bool bypass_qdisc = false;  ///< send without traffic control, and unseen by tcpdump (PACKET_QDISC_BYPASS)
   /// Blocks of the receive ring, at most 3/4 of all memory; 0: the device only sends. The kernel goes round through all
-  /// of them. A ring that stays in its processor's cache, 4 blocks of the usual size, takes a fifth more long packets,
-  /// and holds a sixteenth of those that come while nobody looks.
+  /// of them. A ring that stays in its processor's cache, 4 blocks of the usual size, takes up to a fifth more long
+  /// packets, and holds a sixteenth of those that come while nobody looks.
   std::uint32_t blocks = 64;
   std::uint32_t block_size = 1u << 18;  ///< bytes; a power of two, at least a page, and as long as the longest packet
   duration block_timeout = milliseconds(1);  ///< how long a packet may wait for others; whole milliseconds, at least 1
