@@ -153,7 +153,8 @@ class dir_16_16 {
   [[nodiscard]] next_hop_number ask(std::uint32_t found, const ipv6_address& a) const noexcept {
     return found == lines::ask ? routes_.lookup(a) : routes_.lookup_below(lines_.node_for(found), 6, a);
   }
-  // Two ways to answer for as many as are a multiple of 32, how many these were: they have to agree.
+  // Two ways to answer for as many as are a multiple of 32, how many these were: they have to agree. One loop for both
+  // is not to be had: what has the instructions of one processor is not inlined into what has those of all.
   std::size_t lookup_by_loads(const ipv6_address* addresses, next_hop_number* answers, std::size_t n) const noexcept {
     const std::size_t whole = n & ~std::size_t{31};
     for (const ipv6_address* const end = addresses + whole; addresses != end; addresses += 32, answers += 32) {
