@@ -2575,8 +2575,20 @@ class alignas(64) pool {
         continue;
       }
       const std::size_t first = i;
-      while (i < n && frames[i].slot == no_slot && frames[i].lender == frames[first].lender) ++i;
-      lent_[frames[first].lender] -= static_cast<std::uint32_t>(i - first);
+      const unsigned lender = frames[first].lender;
+      // Four at a time, for all of a burst are lent by one, or none is.
+      while (n - i >= 4) {
+        std::uint32_t slots = no_slot;
+        unsigned others = 0;
+        for (std::size_t k = i; k < i + 4; ++k) {
+          slots &= frames[k].slot;
+          others |= frames[k].lender ^ lender;
+        }
+        if (slots != no_slot || others != 0) break;
+        i += 4;
+      }
+      while (i < n && frames[i].slot == no_slot && frames[i].lender == lender) ++i;
+      lent_[lender] -= static_cast<std::uint32_t>(i - first);
     }
     free_count_ = count;
   }
@@ -23598,13 +23610,15 @@ template <bool Swapped, class Take>
 std::size_t pcap_parser::records(mutable_bytes input, std::size_t room, Take& taken_by) noexcept {
   detail::local_taker take(taken_by);
   std::byte* p = input.data() + consumed_;
-  const std::byte* const end = input.data() + input.size();
+  // From `p` on: a header there, and what is left behind it.
+  constexpr auto header = static_cast<std::int64_t>(pcap_record_header_size);
+  auto left = static_cast<std::int64_t>(input.size() - consumed_) - header;
   const std::int64_t fraction = fraction_;
-  const link_type link = interface_[0].link;
+  frame f;
+  blank(f, pcap_record_header_size, 0, interface_[0].link);
   std::size_t n = 0;
   while (n < room) {
-    const auto left = static_cast<std::size_t>(end - p);
-    if (left < pcap_record_header_size) {
+    if (left < 0) {
       wanted_ = pcap_record_header_size;
       break;
     }
@@ -23613,22 +23627,21 @@ std::size_t pcap_parser::records(mutable_bytes input, std::size_t room, Take& ta
       fail(pcap_fault::packet_length, position_ + static_cast<std::size_t>(p - input.data()), captured);
       break;
     }
-    if (captured > left - pcap_record_header_size) {
+    if (captured > left) {
       wanted_ = pcap_record_header_size + captured;
       break;
     }
     // Where the next record is stands in this one: its line must be near by then.
     prefetch_to_read(p + std::size_t{8} * 64);
-    frame f;
     f.data = p + pcap_record_header_size;
     f.timestamp.ns = std::int64_t{detail::file_u32<Swapped>(p)} * 1'000'000'000 +
                      std::int64_t{detail::file_u32<Swapped>(p + 4)} * fraction;
     f.length = captured;
     f.missing = missing(detail::file_u32<Swapped>(p + 12), captured);
-    blank(f, pcap_record_header_size, 0, link);
     take(f);
     ++n;
     p += pcap_record_header_size + captured;
+    left -= header + captured;
   }
   consumed_ = static_cast<std::size_t>(p - input.data());
   return n;
@@ -29661,6 +29674,14 @@ class early_verdicts {
   std::uint32_t any_ = 0, all_ = ~std::uint32_t{0};  // of what was said of these: the same when all are the same
 };
 
+// Frames that come to the end of a pipeline: `length` is the sum of theirs.
+template <class List>
+RUNNEL_INLINE void end_frames(List& list, frame* frames, std::size_t n, std::uint64_t length, pool& memory,
+                              context& c) noexcept {
+  list.counters.add(n, length);
+  list.stage.take_frames(frames, n, memory, list.counters, c);
+}
+
 template <place At, class List>
 void run_frames(List& list, frame* frames, std::size_t n, pool& memory, context& c) noexcept {
   using stage = typename List::first_stage;
@@ -29670,8 +29691,7 @@ void run_frames(List& list, frame* frames, std::size_t n, pool& memory, context&
   if (n > At.burst) __builtin_unreachable();
   if constexpr (stage::kind != stage_kind::early) {
     static_assert(stage::kind == stage_kind::end && !stage::wants_packet);
-    list.counters.add(n, sum_of_lengths(frames, n));
-    list.stage.take_frames(frames, n, memory, list.counters, c);
+    end_frames(list, frames, n, sum_of_lengths(frames, n), memory, c);
   } else {
     using next_list = typename skip<List, early_length<List>()>::type;
     using next_stage = typename next_list::first_stage;
@@ -29684,7 +29704,8 @@ void run_frames(List& list, frame* frames, std::size_t n, pool& memory, context&
     if constexpr (next_stage::kind == stage_kind::end && !next_stage::wants_packet) {
       for (std::size_t i = 0; i < n; ++i) (void)early.passes(frames[i], i, found, c);
       n = early.finish(frames, n, memory, c);
-      run_frames<At>(next, frames, n, memory, c);
+      if (n != 0)
+        end_frames(next, frames, n, resizes ? sum_of_lengths(frames, n) : early.length_that_passed(), memory, c);
     } else if constexpr (segment_length<next_list>() == 0) {
       handle_array<At.burst> packets;
       attacher<next_list> attach{next, memory, packets.data(), n};

@@ -362,6 +362,32 @@ TEST_CASE("frames of the pool and of several lenders are released in one go") {
   CHECK(pool->add_lender() == two);
 }
 
+TEST_CASE("whoever the frames of a burst are from, in any order, each gets its own back") {
+  counted_pool pool;
+  const std::uint8_t lenders[] = {pool->add_lender(), pool->add_lender()};
+  constexpr int most = 6;
+  int patterns = 1;  // owners in base three: 0 and 1 lend, 2 is the pool
+  for (int n = 1; n <= most; ++n) {
+    patterns *= 3;
+    for (int pattern = 0; pattern < patterns; ++pattern) {
+      frame f[most];
+      int rest = pattern;
+      for (int i = 0; i < n; ++i, rest /= 3) {
+        if (rest % 3 == 2) {
+          f[i] = pool->allocate_frame();
+          continue;
+        }
+        f[i].lender = lenders[rest % 3];
+        pool->lend(f[i].lender, 1);
+      }
+      pool->release(f, static_cast<std::size_t>(n));
+      REQUIRE(pool->lent(lenders[0]) == 0);
+      REQUIRE(pool->lent(lenders[1]) == 0);
+      REQUIRE(pool->available() == pool->capacity());
+    }
+  }
+}
+
 TEST_CASE("a static pool holds its memory, and gives packets") {
   static static_pool<pool_config{.packets = 3, .bytes = 128, .headroom = 16, .bare = 2}> memory;
   packet p = memory->allocate();

@@ -216,13 +216,15 @@ template <bool Swapped, class Take>
 std::size_t pcap_parser::records(mutable_bytes input, std::size_t room, Take& taken_by) noexcept {
   detail::local_taker take(taken_by);
   std::byte* p = input.data() + consumed_;
-  const std::byte* const end = input.data() + input.size();
+  // From `p` on: a header there, and what is left behind it.
+  constexpr auto header = static_cast<std::int64_t>(pcap_record_header_size);
+  auto left = static_cast<std::int64_t>(input.size() - consumed_) - header;
   const std::int64_t fraction = fraction_;
-  const link_type link = interface_[0].link;
+  frame f;
+  blank(f, pcap_record_header_size, 0, interface_[0].link);
   std::size_t n = 0;
   while (n < room) {
-    const auto left = static_cast<std::size_t>(end - p);
-    if (left < pcap_record_header_size) {
+    if (left < 0) {
       wanted_ = pcap_record_header_size;
       break;
     }
@@ -231,22 +233,21 @@ std::size_t pcap_parser::records(mutable_bytes input, std::size_t room, Take& ta
       fail(pcap_fault::packet_length, position_ + static_cast<std::size_t>(p - input.data()), captured);
       break;
     }
-    if (captured > left - pcap_record_header_size) {
+    if (captured > left) {
       wanted_ = pcap_record_header_size + captured;
       break;
     }
     // Where the next record is stands in this one: its line must be near by then.
     prefetch_to_read(p + std::size_t{8} * 64);
-    frame f;
     f.data = p + pcap_record_header_size;
     f.timestamp.ns = std::int64_t{detail::file_u32<Swapped>(p)} * 1'000'000'000 +
                      std::int64_t{detail::file_u32<Swapped>(p + 4)} * fraction;
     f.length = captured;
     f.missing = missing(detail::file_u32<Swapped>(p + 12), captured);
-    blank(f, pcap_record_header_size, 0, link);
     take(f);
     ++n;
     p += pcap_record_header_size + captured;
+    left -= header + captured;
   }
   consumed_ = static_cast<std::size_t>(p - input.data());
   return n;

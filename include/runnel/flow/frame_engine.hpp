@@ -349,6 +349,14 @@ class early_verdicts {
   std::uint32_t any_ = 0, all_ = ~std::uint32_t{0};  // of what was said of these: the same when all are the same
 };
 
+// Frames that come to the end of a pipeline: `length` is the sum of theirs.
+template <class List>
+RUNNEL_INLINE void end_frames(List& list, frame* frames, std::size_t n, std::uint64_t length, pool& memory,
+                              context& c) noexcept {
+  list.counters.add(n, length);
+  list.stage.take_frames(frames, n, memory, list.counters, c);
+}
+
 template <place At, class List>
 void run_frames(List& list, frame* frames, std::size_t n, pool& memory, context& c) noexcept {
   using stage = typename List::first_stage;
@@ -358,8 +366,7 @@ void run_frames(List& list, frame* frames, std::size_t n, pool& memory, context&
   if (n > At.burst) __builtin_unreachable();
   if constexpr (stage::kind != stage_kind::early) {
     static_assert(stage::kind == stage_kind::end && !stage::wants_packet);
-    list.counters.add(n, sum_of_lengths(frames, n));
-    list.stage.take_frames(frames, n, memory, list.counters, c);
+    end_frames(list, frames, n, sum_of_lengths(frames, n), memory, c);
   } else {
     using next_list = typename skip<List, early_length<List>()>::type;
     using next_stage = typename next_list::first_stage;
@@ -372,7 +379,8 @@ void run_frames(List& list, frame* frames, std::size_t n, pool& memory, context&
     if constexpr (next_stage::kind == stage_kind::end && !next_stage::wants_packet) {
       for (std::size_t i = 0; i < n; ++i) (void)early.passes(frames[i], i, found, c);
       n = early.finish(frames, n, memory, c);
-      run_frames<At>(next, frames, n, memory, c);
+      if (n != 0)
+        end_frames(next, frames, n, resizes ? sum_of_lengths(frames, n) : early.length_that_passed(), memory, c);
     } else if constexpr (segment_length<next_list>() == 0) {
       handle_array<At.burst> packets;
       attacher<next_list> attach{next, memory, packets.data(), n};

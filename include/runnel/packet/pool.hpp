@@ -126,8 +126,20 @@ class alignas(64) pool {
         continue;
       }
       const std::size_t first = i;
-      while (i < n && frames[i].slot == no_slot && frames[i].lender == frames[first].lender) ++i;
-      lent_[frames[first].lender] -= static_cast<std::uint32_t>(i - first);
+      const unsigned lender = frames[first].lender;
+      // Four at a time, for all of a burst are lent by one, or none is.
+      while (n - i >= 4) {
+        std::uint32_t slots = no_slot;
+        unsigned others = 0;
+        for (std::size_t k = i; k < i + 4; ++k) {
+          slots &= frames[k].slot;
+          others |= frames[k].lender ^ lender;
+        }
+        if (slots != no_slot || others != 0) break;
+        i += 4;
+      }
+      while (i < n && frames[i].slot == no_slot && frames[i].lender == lender) ++i;
+      lent_[lender] -= static_cast<std::uint32_t>(i - first);
     }
     free_count_ = count;
   }
