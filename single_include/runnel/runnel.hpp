@@ -49405,6 +49405,8 @@ struct fast_tracker {
     const std::byte* const network = p.data() + 14;
     const bool v6 = kind == look::plain6;
     if (v6 != to.is_ipv6() || !looks_like(network, v6, to)) return;
+    // What stands for segments that may be cut has passed any MTU: `fragment` leaves it to the device.
+    if (p.segment_size() != 0 && !v6 && (load_be16(network + 6) & 0x4000u) == 0) return;
     const std::uint32_t flow = word.number() * 2 + (reply ? 1 : 0);
     const std::uint64_t addresses = v6 ? flow : to_big(from.addresses4());
     const std::uint64_t ports = (v6 ? 0 : to_big(std::uint32_t{from.source_port()} << 16 | from.destination_port())) |
@@ -49861,6 +49863,7 @@ class static_connection_table {
 // directions, and that no helper reads (`connection::helper`); of TCP established and assured ones, and only segments
 // with ACK, perhaps PSH, without options but a timestamp, in their window. A TTL above 1, a right IPv4 header checksum,
 // and no longer than the longest packet that this flow has brought to `flow_add`: MTUs are looked at on the slow way.
+// (An IPv4 packet that stands for segments and lacks "don't fragment" says nothing there: no MTU has stopped it.)
 // Where `tracking_options::checksum` is on, only those whose transport checksum the device has vouched for.
 //
 // What is not done for packets on the fast way, as in the kernel: rules are not asked, so their counters, limits and

@@ -111,6 +111,8 @@ struct gateway_box {
         left.push_back({how, raw_bytes(b.begin(), b.end()), p.scratch()});
       });
     };
+    auto onwards = nat<postrouting>(translations, sources, own) | confirm(*table) | resolve(links, 3, routes) |
+                   flow_add(*flows) | keep("sent");
     auto slow =
         [this](packet& p) {
           if (unwrap && unwrap(p)) p.layers(dissect(p.contents(), link_type::ethernet, {.head_offset = p.headroom()}));
@@ -123,9 +125,8 @@ struct gateway_box {
         } |
         route(routes)
             .on<forward>(forwarding(routes, {.interfaces = interfaces})
-                             .on<forwarded>(nat<postrouting>(translations, sources, own) | confirm(*table) |
-                                            resolve(links, 3, routes) | flow_add(*flows) | keep("sent"))
-                             .on<oversized>(keep("oversized"))
+                             .on<forwarded>(shared(onwards))
+                             .on<oversized>(fragment(hops, {.interfaces = interfaces}) | shared(onwards))
                              .on<refused>(keep("refused")))
             .on<local>(discard)
             .on<no_route>(discard);
@@ -652,6 +653,30 @@ TEST_CASE("a packet that will be cut into segments is as long as one of them") {
     CHECK_FALSE(goes_fast(900, 0));
     CHECK(goes_fast(900, 1000));
   }
+}
+
+TEST_CASE("a packet that will be cut into segments, and may be cut once more, says nothing of what its way takes") {
+  both_boxes b;
+  const talk t = established_talk(b, tcp_talk);
+  b.with.interfaces[outer].mtu = b.without.interfaces[outer].mtu = 600;
+  const auto goes_fast = [&](std::size_t payload, std::uint16_t segment, std::uint16_t fragment) {
+    const checksum_status status = segment != 0 ? checksum_status::partial : checksum_status::unknown;
+    b.with.device.status = b.without.device.status = status;
+    b.with.device.segment_size = b.without.device.segment_size = segment;
+    const std::uint64_t before = b.counts().hits;
+    b.send(t.out, {.sequence = 1000, .ack = 5000, .payload = payload, .fragment = fragment});
+    return b.counts().hits != before;
+  };
+  CHECK_FALSE(goes_fast(1400, 700, 0));
+  CHECK_FALSE(goes_fast(700, 0, 0));
+  CHECK(b.with.left.size() == 2);  // cut
+  CHECK_FALSE(goes_fast(1400, 700, 0));
+  CHECK_FALSE(goes_fast(700, 0, 0x4000));
+  REQUIRE(b.with.left.size() == 1);
+  CHECK(b.with.left[0].how == "refused");
+  CHECK_FALSE(goes_fast(500, 0, 0));
+  CHECK(goes_fast(500, 0, 0));
+  CHECK(goes_fast(900, 450, 0));
 }
 
 TEST_CASE("a TCP connection ends on the slow way") {

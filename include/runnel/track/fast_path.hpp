@@ -27,6 +27,7 @@
 // directions, and that no helper reads (`connection::helper`); of TCP established and assured ones, and only segments
 // with ACK, perhaps PSH, without options but a timestamp, in their window. A TTL above 1, a right IPv4 header checksum,
 // and no longer than the longest packet that this flow has brought to `flow_add`: MTUs are looked at on the slow way.
+// (An IPv4 packet that stands for segments and lacks "don't fragment" says nothing there: no MTU has stopped it.)
 // Where `tracking_options::checksum` is on, only those whose transport checksum the device has vouched for.
 //
 // What is not done for packets on the fast way, as in the kernel: rules are not asked, so their counters, limits and

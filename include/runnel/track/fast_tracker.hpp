@@ -244,6 +244,8 @@ struct fast_tracker {
     const std::byte* const network = p.data() + 14;
     const bool v6 = kind == look::plain6;
     if (v6 != to.is_ipv6() || !looks_like(network, v6, to)) return;
+    // What stands for segments that may be cut has passed any MTU: `fragment` leaves it to the device.
+    if (p.segment_size() != 0 && !v6 && (load_be16(network + 6) & 0x4000u) == 0) return;
     const std::uint32_t flow = word.number() * 2 + (reply ? 1 : 0);
     const std::uint64_t addresses = v6 ? flow : to_big(from.addresses4());
     const std::uint64_t ports = (v6 ? 0 : to_big(std::uint32_t{from.source_port()} << 16 | from.destination_port())) |
