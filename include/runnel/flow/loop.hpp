@@ -192,6 +192,10 @@ concept unattached =
     pollable<T> ||
     (!std::move_constructible<T> &&
      (requires(T& t) { attach(t); } || requires(T& t) { requires pollable<std::remove_cvref_t<decltype(t.get())>>; }));
+// The clock of a loop that was given none, for its error.
+struct no_clock {
+  [[nodiscard]] constexpr instant now() const noexcept { return {}; }
+};
 }  // namespace detail
 
 /// Joins a source - a receiving device, or a queue - to the pipeline that its packets go through, `Burst` at a time. A
@@ -264,6 +268,9 @@ template <clock Clock, class... Attachments>
 class loop : public stoppable {
   static_assert(!(detail::unattached<Attachments> || ...),
                 "runnel: a loop needs attachments: loop work{time, attach(in, path), attach(connections)}");
+  static_assert(!std::same_as<Clock, detail::no_clock>,
+                "runnel: a loop needs a clock before its attachments: real_clock time; loop work{time, attach(in, "
+                "path)}; for captures it is a capture_clock");
 
  public:
   /// Refers to the clock, which must outlive it; takes over the attachments. A clock that loops sleep by (a `sleeper`,
@@ -368,6 +375,10 @@ class loop : public stoppable {
   Clock* clock_;
   list<Attachments...> attachments_;
 };
+
+template <class First, class... More>
+  requires(!clock<First>)
+loop(First, More...) -> loop<detail::no_clock, First, More...>;
 
 /// Runs attachments until all their sources are done, by a clock of the user's.
 template <clock Clock, class... Attachments>
