@@ -46175,33 +46175,37 @@ class connection_index {
   RUNNEL_INLINE void prefetch(std::uint32_t line) const noexcept { prefetch_to_read(lines_ + line); }
   void prefetch_place(std::uint32_t place) const noexcept { prefetch_to_write(lines_ + place / 4); }
 
-  // The place of a key that means packets with this turn, from its home on; `none` when there is none, and then
-  // `absent` is what `is_absent` would say. `holds(number)` is asked about a place that fits: a digest may be that of
-  // another.
+  // The place of a key that means packets with this turn, from its home on; `none` when there is none. `holds(number)`
+  // is asked about a place that fits: a digest may be that of another.
   template <class Holds>
-  [[nodiscard]] RUNNEL_INLINE std::uint32_t find(const tuple_key& k, index_home home, bool& absent,
-                                                 Holds holds) const noexcept {
-    absent = true;
-    return search(k, home, [&](place_reference to) {
-      absent = false;
-      return to.means(k.turned) && holds(to.number());
-    });
+  [[nodiscard]] RUNNEL_INLINE std::uint32_t find(const tuple_key& k, index_home home, Holds holds) const noexcept {
+    return search(k, home, [&](place_reference to) { return to.means(k.turned) && holds(to.number()); });
   }
   // Whether no place has this key, whichever turn it means; a digest may be that of another.
   [[nodiscard]] RUNNEL_INLINE bool is_absent(const tuple_key& k, index_home home) const noexcept {
     return search(k, home, [](place_reference) { return true; }) == none;
+  }
+  // Whether a key cannot lie in the line of its home, should it be put somewhere now.
+  [[nodiscard]] RUNNEL_INLINE bool is_full(index_home home) const noexcept {
+    return zero_bytes(lines_[home.line()].marks) == 0;
+  }
+  // Where in that line it can be put; 0 when it cannot, or that line alone does not say that no place has it.
+  [[nodiscard]] RUNNEL_INLINE std::uint32_t room_at(index_home home) const noexcept {
+    const index_line& l = lines_[home.line()];
+    return zero_bytes(l.marks ^ home.marks()) != 0 || l.was_passed() ? 0 : zero_bytes(l.marks);
+  }
+  // Puts it there.
+  RUNNEL_INLINE std::uint32_t insert_at(std::uint32_t room, const tuple_key& k, index_home home,
+                                        place_reference to) noexcept {
+    return put(home.line(), room, k, home, to);
   }
   // Puts a key into the first free place from its home on. There is one: see `connection_table`.
   RUNNEL_INLINE std::uint32_t insert(const tuple_key& k, index_home home, place_reference to) noexcept {
     for (path at{home.line()};; go_on(at, home)) {
       index_line& l = lines_[at.line];
       const std::uint32_t free = zero_bytes(l.marks);
-      if (free != 0) [[likely]] {
-        const unsigned top = static_cast<unsigned>(__builtin_ctz(free)), i = top >> 3;
-        l.a[i] = k.a, l.b[i] = k.b, l.to[i] = to;
-        l.marks |= (home.marks() & 0xffu) << (top - 7);
-        return at.line * 4 + i;
-      }
+      if (free != 0) [[likely]]
+        return put(at.line, free, k, home, to);
       if (l.marks < index_line::most_passed) l.marks += index_line::one_passed;
     }
   }
@@ -46260,6 +46264,14 @@ class connection_index {
   // The highest bit of each of the lower three bytes that is zero; above such a byte perhaps also of one that is 1.
   [[nodiscard]] static constexpr std::uint32_t zero_bytes(std::uint32_t v) noexcept {
     return (v - index_line::ones) & ~v & index_line::tops;
+  }
+  RUNNEL_INLINE std::uint32_t put(std::uint32_t line, std::uint32_t free, const tuple_key& k, index_home home,
+                                  place_reference to) noexcept {
+    index_line& l = lines_[line];
+    const unsigned top = static_cast<unsigned>(__builtin_ctz(free)), i = top >> 3;
+    l.a[i] = k.a, l.b[i] = k.b, l.to[i] = to;
+    l.marks |= (home.marks() & 0xffu) << (top - 7);
+    return line * 4 + i;
   }
   // The place of a key for which `fits(reference)`.
   template <class Fits>
@@ -47344,7 +47356,7 @@ class connection_table {
     const std::uint64_t ticks = detail::ticks_at(now);
     const bool there = find_living(k, home, t, ticks) != detail::connection_index::none;
     RUNNEL_ASSERT(!there);  // these packets have a connection
-    return there ? none : insert_ticks(t, k, home, false, ticks);
+    return there ? none : insert_ticks(t, k, home, ticks);
   }
   /// Which connections packets with these `n` tuples belong to, as `find` says, and makes those that they begin, as
   /// `insert` does: their state is `new_`. No connection: there was no room. Lets memory work on all of them at once.
@@ -47479,21 +47491,16 @@ class connection_table {
     if (is_confirmed(c)) ++statistics_.expired;
     erase(c);
   }
-  // The place of packets with this tuple; `none`, and then `absent` says that the index does not know the key at all.
-  [[nodiscard]] RUNNEL_INLINE std::uint32_t find_place(const detail::tuple_key& k, detail::index_home home,
-                                                       const connection_tuple& t, bool& absent) const noexcept {
-    if (!t.is_ipv6()) [[likely]]
-      return index_.find(k, home, absent, [](std::uint32_t) { return true; });
-    return find_place6(k, home, t, absent);
-  }
+  // The place of packets with this tuple, or `none`.
   [[nodiscard]] RUNNEL_INLINE std::uint32_t find_place(const detail::tuple_key& k, detail::index_home home,
                                                        const connection_tuple& t) const noexcept {
-    bool absent = false;
-    return find_place(k, home, t, absent);
+    if (!t.is_ipv6()) [[likely]]
+      return index_.find(k, home, [](std::uint32_t) { return true; });
+    return find_place6(k, home, t);
   }
   [[nodiscard, gnu::noinline]] std::uint32_t find_place6(const detail::tuple_key& k, detail::index_home home,
-                                                         const connection_tuple& t, bool& absent) const noexcept {
-    return index_.find(k, home, absent, [&](std::uint32_t n) {
+                                                         const connection_tuple& t) const noexcept {
+    return index_.find(k, home, [&](std::uint32_t n) {
       const connection& c = records_[n];
       if ((c.bits() & connection::is_ipv6) == 0) return false;
       const tuple_pair& both = tuples_[c.tuples6_];
@@ -47510,21 +47517,14 @@ class connection_table {
     erase_gone(c);
     return detail::connection_index::none;
   }
-  // Which keys may belong to a connection that began since some were looked for, by the marks of their homes.
-  struct newcomers {
-    std::uint64_t marks[4] = {};
-    void clear() noexcept { *this = {}; }
-    void add(detail::index_home h) noexcept { marks[h.marks() >> 6 & 3u] |= std::uint64_t{1} << (h.marks() & 63u); }
-    [[nodiscard]] bool may_have(detail::index_home h) const noexcept {
-      return (marks[h.marks() >> 6 & 3u] >> (h.marks() & 63u) & 1u) != 0;
-    }
-  };
   struct sought {
     detail::tuple_key key;
     detail::index_home home;
     std::uint32_t place;
-    bool absent;
   };
+  static constexpr std::size_t at_once = 32;
+  void find_or_insert_some(const connection_tuple* tuples, std::size_t n, connection_word* words,
+                           std::uint64_t ticks) noexcept;
   template <std::size_t Behind, class Found, class Done>
   void each_sought(const connection_tuple* tuples, std::size_t n, Found found, Done done) const noexcept;
   [[nodiscard]] connection_word word_of(std::uint32_t place, unsigned turned, std::uint64_t now) const noexcept {
@@ -47564,9 +47564,23 @@ class connection_table {
     if (event_ != nullptr) event_(event_context_, what, c);
   }
   [[nodiscard]] bool drop_early(detail::index_home home, bool wants_ipv6, std::uint64_t now) noexcept;
-  // `absent`: it is known that no place has the key.
+  // No place means packets with this tuple.
   [[nodiscard]] std::uint32_t insert_ticks(const connection_tuple& t, const detail::tuple_key& k,
-                                           detail::index_home home, bool absent, std::uint64_t ticks) noexcept;
+                                           detail::index_home home, std::uint64_t ticks) noexcept;
+  // The same where nothing has to make room, and the first line says that no place has the key: else `none`. Most are.
+  [[nodiscard]] std::uint32_t insert_easily(const connection_tuple& t, const detail::tuple_key& k,
+                                            detail::index_home home, std::uint64_t ticks) noexcept;
+  [[nodiscard]] bool is_crowded() const noexcept {
+    return (available_ == 0 && fresh_ == capacity_) || ring_[ring_next_] != none;
+  }
+  [[nodiscard]] std::uint32_t take_number() noexcept {
+    if (available_ == 0) return fresh_++;
+    const std::uint32_t n = free_[--available_];
+    free_[available_] = free_[--free_count_];
+    return n;
+  }
+  [[nodiscard]] connection& make_record(std::uint32_t n, const connection_tuple& t, std::uint16_t family,
+                                        std::uint64_t ticks) noexcept;
   [[nodiscard]] bool is_alone(const connection_tuple& t, const detail::tuple_key& k, detail::index_home home,
                               std::uint64_t ticks) noexcept;
   [[nodiscard]] bool make_room(detail::index_home home, bool is_ipv6, std::uint64_t ticks) noexcept;
@@ -47601,9 +47615,11 @@ class connection_table {
     ++burst_;
     available_ = free_count_;
   }
-  // Asks for the record of the connection that will be made after `ahead` others.
-  RUNNEL_INLINE void prefetch_free(std::uint32_t ahead) const noexcept {
+  // Asks for the record of the connection that will be made after `ahead` others, and for where its key may have to go.
+  RUNNEL_INLINE void prefetch_new(detail::index_home home, std::uint32_t ahead) const noexcept {
     prefetch_to_write(records_ + (ahead < available_ ? free_[available_ - 1 - ahead] : fresh_ + ahead - available_));
+    if (index_.is_full(home)) [[unlikely]]
+      index_.prefetch_second(home);
   }
   // Asks for the place of its replies, should its source become what that of the last one became.
   void prefetch_reply(const connection_tuple& t) const noexcept {
@@ -47649,7 +47665,6 @@ class connection_table {
   std::uint32_t burst_ = 0;      // counts the bursts that were tracked
   std::uint32_t undecided_ = 0;  // the last burst in which packets followed one that had not been confirmed yet
   std::uint32_t era_ = 0;        // counts clear() and imports: numbers and times of before mean nothing
-  newcomers begun_;              // what was not found before may be there
   std::uint32_t went_ = 0;       // counts those that ended, or got other replies: what was found before may be wrong
   std::uint32_t ticks_[detail::timeout_count] = {};
   event_function event_ = nullptr;
@@ -47719,7 +47734,7 @@ RUNNEL_INLINE void connection_table::each_sought(const connection_tuple* tuples,
     }
     if (const std::size_t j = i - ahead; j < n) {
       sought& s = all[j % room];
-      s.place = find_place(s.key, s.home, tuples[j], s.absent);
+      s.place = find_place(s.key, s.home, tuples[j]);
       found(s);
     }
     if (const std::size_t j = i - ahead - Behind; j < n) done(j, all[j % room]);
@@ -47751,33 +47766,47 @@ inline void connection_table::find(const connection_tuple* tuples, std::size_t n
 inline void connection_table::find_or_insert(const connection_tuple* tuples, std::size_t n, connection_word* words,
                                              instant now) noexcept {
   const std::uint64_t ticks = detail::ticks_at(now);
+  for (std::size_t from = 0; from < n; from += at_once)
+    find_or_insert_some(tuples + from, n - from < at_once ? n - from : at_once, words + from, ticks);
+}
+
+// Three rounds: what the first asks for has come when the second needs it, and so on.
+inline void connection_table::find_or_insert_some(const connection_tuple* tuples, std::size_t n, connection_word* words,
+                                                  std::uint64_t ticks) noexcept {
+  sought all[at_once];
+  for (std::size_t i = 0; i < n; ++i) {
+    sought& s = all[i];
+    tuples[i].key(index_.seed(), s.key);
+    s.home = index_.home(s.key);
+    index_.prefetch(s.home.line());
+  }
+  std::uint32_t missing = 0;
+  for (std::size_t i = 0; i < n; ++i) {
+    sought& s = all[i];
+    s.place = find_place(s.key, s.home, tuples[i]);
+    if (s.place != none) prefetch_to_write(records_ + index_.at(s.place).number());
+    else prefetch_new(s.home, missing++);
+  }
   const std::uint32_t went = went_;
-  begun_.clear();
-  each_sought<8>(
-      tuples, n,
-      [&](const sought& s) {
-        if (s.place != none) prefetch_to_write(records_ + index_.at(s.place).number());
-        else prefetch_free(8);
-      },
-      [&](std::size_t i, const sought& s) {
-        std::uint32_t place = s.place;
-        bool absent = s.absent;
-        // One before this one may have begun or ended its connection.
-        if (went_ != went || (place == none && begun_.may_have(s.home)))
-          place = find_place(s.key, s.home, tuples[i], absent);
-        if (place != none) {
-          connection& c = records_[index_.at(place).number()];
-          if (is_gone(c, ticks)) [[unlikely]]
-            erase_gone(c), place = none, absent = false;
-        }
-        if (place != none) {
+  for (std::size_t i = 0; i < n; ++i) {
+    const sought& s = all[i];
+    std::uint32_t made = s.place == none ? insert_easily(tuples[i], s.key, s.home, ticks) : none;
+    if (made == none) [[unlikely]] {
+      // One before this one may have begun or ended its connection.
+      const std::uint32_t place = s.place == none || went_ != went ? find_place(s.key, s.home, tuples[i]) : s.place;
+      if (place != none) {
+        connection& c = records_[index_.at(place).number()];
+        if (!is_gone(c, ticks)) [[likely]] {
           words[i] = word_of(place, s.key.turned, ticks);
-          return;
+          continue;
         }
-        const std::uint32_t made = insert_ticks(tuples[i], s.key, s.home, absent, ticks);
-        words[i] = made == none ? connection_word{}
-                                : connection_word::of(connection_state::new_, connection_direction::original, made);
-      });
+        erase_gone(c);
+      }
+      made = insert_ticks(tuples[i], s.key, s.home, ticks);
+    }
+    words[i] = made == none ? connection_word{}
+                            : connection_word::of(connection_state::new_, connection_direction::original, made);
+  }
 }
 
 // Whether no connection that lives has the tuple of the replies to `t`.
@@ -47787,52 +47816,65 @@ inline void connection_table::find_or_insert(const connection_tuple* tuples, std
          find_living({k.a, k.b, k.turned ^ 1u}, home, t.inverted(), ticks) == detail::connection_index::none;
 }
 
-inline std::uint32_t connection_table::insert_ticks(const connection_tuple& t, const detail::tuple_key& k,
-                                                    detail::index_home home, bool absent,
-                                                    std::uint64_t ticks) noexcept {
-  const bool is_ipv6 = t.is_ipv6();
-  if ((available_ == 0 && fresh_ == capacity_) || is_ipv6 || ring_[ring_next_] != none) [[unlikely]] {
-    if (!make_room(home, is_ipv6, ticks)) {
-      ++statistics_.drop;
-      return none;
-    }
-  }
-  std::uint32_t n = 0, pair = none;
-  if (available_ == 0) {
-    n = fresh_++;
-  } else {
-    n = free_[--available_];
-    free_[available_] = free_[--free_count_];
-  }
-  if (is_ipv6) {
-    pair = free6_;
-    if (pair != none) free6_ = static_cast<std::uint32_t>(tuples_[pair].way[0].addresses4());
-    else pair = fresh6_++;
-    ::new (static_cast<void*>(&tuples_[pair])) tuple_pair{{t, t.inverted()}};
-  }
+// Takes its record, and its place among the unconfirmed ones; `family`: `connection::is_ipv6`, or 0.
+RUNNEL_INLINE connection& connection_table::make_record(std::uint32_t n, const connection_tuple& t,
+                                                        std::uint16_t family, std::uint64_t ticks) noexcept {
   connection& c = *::new (static_cast<void*>(&records_[n])) connection;
-  c.bits() = static_cast<std::uint16_t>(connection::alive | (is_ipv6 ? connection::is_ipv6 : 0u));
-  c.protocol_ = t.protocol_number();
+  c.bits() = static_cast<std::uint16_t>(connection::alive | family);
   c.connection_facts::zone = t.zone();
-  if (is_ipv6) c.tuples6_ = pair;
+  c.protocol_ = t.protocol_number();
   c.created_ = burst_;
   c.touched_ = static_cast<std::uint16_t>(burst_ - 1);
   c.tcp_state_ = 0;
   c.packets_[0] = c.packets_[1] = c.octets_[0] = c.octets_[1] = 0;
   c.deadline_ = static_cast<std::uint32_t>(ticks) + ticks_[0];
+  const std::uint32_t at = ring_next_, next = after(at);
+  ring_[at] = n;
+  c.timer_ = at;
+  if (ring_oldest_ == at) ring_oldest_ = next;
+  ring_next_ = next;
+  ++unconfirmed_;
+  ++size_;
+  now_ = ticks;
+  return c;
+}
+
+RUNNEL_INLINE std::uint32_t connection_table::insert_easily(const connection_tuple& t, const detail::tuple_key& k,
+                                                            detail::index_home home, std::uint64_t ticks) noexcept {
+  const std::uint32_t room = index_.room_at(home);
+  if (room == 0 || t.is_ipv6() || is_crowded()) [[unlikely]]
+    return none;
+  const std::uint32_t n = take_number();
+  connection& c = make_record(n, t, 0, ticks);
+  const auto to = detail::place_reference::to(n, k.turned, false, detail::place_reference::both_ways);
+  c.original_ = c.reply_ = index_.insert_at(room, k, home, to);
+  if (replies_to_.value() != 0) prefetch_reply(t);
+  return n;
+}
+
+[[gnu::noinline]] inline std::uint32_t connection_table::insert_ticks(const connection_tuple& t,
+                                                                      const detail::tuple_key& k,
+                                                                      detail::index_home home,
+                                                                      std::uint64_t ticks) noexcept {
+  const bool is_ipv6 = t.is_ipv6();
+  if ((is_crowded() || is_ipv6) && !make_room(home, is_ipv6, ticks)) {
+    ++statistics_.drop;
+    return none;
+  }
+  const std::uint32_t n = take_number();
+  connection& c = make_record(n, t, is_ipv6 ? connection::is_ipv6 : std::uint16_t{0}, ticks);
+  if (is_ipv6) {
+    std::uint32_t pair = free6_;
+    if (pair != none) free6_ = static_cast<std::uint32_t>(tuples_[pair].way[0].addresses4());
+    else pair = fresh6_++;
+    ::new (static_cast<void*>(&tuples_[pair])) tuple_pair{{t, t.inverted()}};
+    c.tuples6_ = pair;
+  }
   // Another connection may have the tuple of our replies: then ours is found by its own direction only.
-  const bool alone = absent || is_alone(t, k, home, ticks);
+  const bool alone = index_.room_at(home) != 0 || is_alone(t, k, home, ticks);
   const std::uint32_t ways = alone ? detail::place_reference::both_ways : 1u << k.turned;
   c.original_ = c.reply_ = index_.insert(k, home, detail::place_reference::to(n, k.turned, false, ways));
   if (!alone) c.bits() |= connection::one_way;
-  ring_[ring_next_] = n;
-  c.timer_ = ring_next_;
-  if (ring_oldest_ == ring_next_) ring_oldest_ = after(ring_next_);
-  ring_next_ = after(ring_next_);
-  ++unconfirmed_;
-  now_ = ticks;
-  ++size_;
-  begun_.add(home);
   if (replies_to_.value() != 0 && !is_ipv6) prefetch_reply(t);
   return n;
 }
@@ -47851,7 +47893,8 @@ inline bool connection_table::confirm(connection& c, instant now) noexcept {
   c.created_ = static_cast<std::uint32_t>(ticks);
   c.bits() |= connection_status::confirmed;
   const std::uint64_t left = c.deadline_ - static_cast<std::uint32_t>(ticks);
-  wheel_.insert(number_of(c), ticks, ticks + (left < 0x8000'0000u ? left : 0), timer_of());
+  wheel_.insert(number_of(c), ticks, ticks + (left < 0x8000'0000u ? left : 0),
+                [&c](std::uint32_t) -> std::uint32_t& { return c.timer_; });
   ++statistics_.insert;
   tell(connection_event::created, c);
   return true;
@@ -48350,7 +48393,6 @@ struct tracker {
     tuple_key key;
     index_home home;
     std::uint32_t place;  // in the index; none: of no connection, when it was looked for
-    bool absent;          // the index does not know the key at all
   };
 
   RUNNEL_INLINE static bool has_tuple(const slot& s) noexcept {
@@ -48359,7 +48401,6 @@ struct tracker {
   static void begin_burst(connection_table& t) noexcept { t.begin_burst(); }
   // Whether packets of this burst follow one that was not confirmed when they came.
   static bool has_undecided(const connection_table& t) noexcept { return t.undecided_ == t.burst_; }
-  static connection_table::newcomers& begun(connection_table& t) noexcept { return t.begun_; }
   static std::uint32_t went(const connection_table& t) noexcept { return t.went_; }
   static connection* records(connection_table& t) noexcept { return t.records_; }
 
@@ -48433,15 +48474,19 @@ struct tracker {
   RUNNEL_INLINE static void search(const connection_table& t, slot& s) noexcept {
     s.place = none;
     if (!has_tuple(s)) return;
-    s.place = t.find_place(s.key, s.home, s.found.tuple, s.absent);
+    s.place = t.find_place(s.key, s.home, s.found.tuple);
     if (s.place == none) return;
     const connection* const c = &t.records_[t.index_.at(s.place).number()];
     prefetch_to_write(c);
     if (s.found.tuple.protocol_number() == 6) prefetch_to_write(reinterpret_cast<const std::byte*>(c) + 64);
   }
-  // Asks for the record of the connection that is made after `ahead` others.
-  RUNNEL_INLINE static void prefetch_free(const connection_table& t, std::uint32_t ahead) noexcept {
-    t.prefetch_free(ahead);
+  // Whether a packet that was of no connection still is of none, as far as one look says.
+  RUNNEL_INLINE static bool is_still_missing(const connection_table& t, const slot& s) noexcept {
+    return t.index_.room_at(s.home) != 0;
+  }
+  // Asks for what the packet needs, should it begin a connection after `ahead` others.
+  RUNNEL_INLINE static void prefetch_new(const connection_table& t, const slot& s, std::uint32_t ahead) noexcept {
+    t.prefetch_new(s.home, ahead);
   }
   // Whether packets of this burst have the connection of a word; one of a word from elsewhere perhaps by chance.
   static bool is_held(const connection_table& t, connection_word word) noexcept {
@@ -48488,11 +48533,12 @@ struct tracker {
         // What is over is gone, and so is what was begun by a packet that never got through.
         connection& c = t.records_[t.index_.at(s.place).number()];
         if (t.is_gone(c, now)) [[unlikely]]
-          t.erase_gone(c), s.place = none, s.absent = false;
+          t.erase_gone(c), s.place = none;
       }
       if (s.place == none) [[unlikely]] {
         if (!may_begin(t, s, begun)) return count_invalid(t, word);
-        const std::uint32_t n = t.insert_ticks(s.found.tuple, s.key, s.home, s.absent, now);
+        std::uint32_t n = t.insert_easily(s.found.tuple, s.key, s.home, now);
+        if (n == none) n = t.insert_ticks(s.found.tuple, s.key, s.home, now);
         if (n == none) return drop(drop_reason::connections_full);
         s.place = t.records_[n].original_;
         fresh = true;
@@ -48506,7 +48552,7 @@ struct tracker {
         case outcome::invalid:
           if (fresh) t.forget(c);
           return count_invalid(t, word);
-        case outcome::again: t.erase(c), s.place = none, s.absent = false; continue;
+        case outcome::again: t.erase(c), s.place = none; continue;
         case outcome::end: {
           word = word_for(c, direction, to.number());
           const bool undecided = !t.is_confirmed(c);
@@ -49743,16 +49789,15 @@ struct track_stage : stage_defaults {
     std::uint32_t missing = 0;
     for (std::size_t i = 0; i < n; ++i) {
       tracker::search(*table, slots[i]);
-      if (slots[i].place == tracker::none) tracker::prefetch_free(*table, missing++);
+      if (slots[i].place == tracker::none) tracker::prefetch_new(*table, slots[i], missing++);
     }
     const std::uint32_t went = tracker::went(*table);
-    auto& begun = tracker::begun(*table);
-    begun.clear();
     for (std::size_t i = 0; i < n; ++i) {
       packet& p = b[from + i];
       if (p.connection() != 0) continue;
       // A packet before this one may have begun or ended its connection.
-      if (tracker::went(*table) != went || (slots[i].place == tracker::none && begun.may_have(slots[i].home)))
+      if (slots[i].place == tracker::none ? !tracker::is_still_missing(*table, slots[i])
+                                          : tracker::went(*table) != went)
         tracker::search(*table, slots[i]);
       connection_word word;
       b.verdict_on(from + i) = tracker::judge(*table, p, slots[i], now, word);

@@ -90,33 +90,37 @@ class connection_index {
   RUNNEL_INLINE void prefetch(std::uint32_t line) const noexcept { prefetch_to_read(lines_ + line); }
   void prefetch_place(std::uint32_t place) const noexcept { prefetch_to_write(lines_ + place / 4); }
 
-  // The place of a key that means packets with this turn, from its home on; `none` when there is none, and then
-  // `absent` is what `is_absent` would say. `holds(number)` is asked about a place that fits: a digest may be that of
-  // another.
+  // The place of a key that means packets with this turn, from its home on; `none` when there is none. `holds(number)`
+  // is asked about a place that fits: a digest may be that of another.
   template <class Holds>
-  [[nodiscard]] RUNNEL_INLINE std::uint32_t find(const tuple_key& k, index_home home, bool& absent,
-                                                 Holds holds) const noexcept {
-    absent = true;
-    return search(k, home, [&](place_reference to) {
-      absent = false;
-      return to.means(k.turned) && holds(to.number());
-    });
+  [[nodiscard]] RUNNEL_INLINE std::uint32_t find(const tuple_key& k, index_home home, Holds holds) const noexcept {
+    return search(k, home, [&](place_reference to) { return to.means(k.turned) && holds(to.number()); });
   }
   // Whether no place has this key, whichever turn it means; a digest may be that of another.
   [[nodiscard]] RUNNEL_INLINE bool is_absent(const tuple_key& k, index_home home) const noexcept {
     return search(k, home, [](place_reference) { return true; }) == none;
+  }
+  // Whether a key cannot lie in the line of its home, should it be put somewhere now.
+  [[nodiscard]] RUNNEL_INLINE bool is_full(index_home home) const noexcept {
+    return zero_bytes(lines_[home.line()].marks) == 0;
+  }
+  // Where in that line it can be put; 0 when it cannot, or that line alone does not say that no place has it.
+  [[nodiscard]] RUNNEL_INLINE std::uint32_t room_at(index_home home) const noexcept {
+    const index_line& l = lines_[home.line()];
+    return zero_bytes(l.marks ^ home.marks()) != 0 || l.was_passed() ? 0 : zero_bytes(l.marks);
+  }
+  // Puts it there.
+  RUNNEL_INLINE std::uint32_t insert_at(std::uint32_t room, const tuple_key& k, index_home home,
+                                        place_reference to) noexcept {
+    return put(home.line(), room, k, home, to);
   }
   // Puts a key into the first free place from its home on. There is one: see `connection_table`.
   RUNNEL_INLINE std::uint32_t insert(const tuple_key& k, index_home home, place_reference to) noexcept {
     for (path at{home.line()};; go_on(at, home)) {
       index_line& l = lines_[at.line];
       const std::uint32_t free = zero_bytes(l.marks);
-      if (free != 0) [[likely]] {
-        const unsigned top = static_cast<unsigned>(__builtin_ctz(free)), i = top >> 3;
-        l.a[i] = k.a, l.b[i] = k.b, l.to[i] = to;
-        l.marks |= (home.marks() & 0xffu) << (top - 7);
-        return at.line * 4 + i;
-      }
+      if (free != 0) [[likely]]
+        return put(at.line, free, k, home, to);
       if (l.marks < index_line::most_passed) l.marks += index_line::one_passed;
     }
   }
@@ -175,6 +179,14 @@ class connection_index {
   // The highest bit of each of the lower three bytes that is zero; above such a byte perhaps also of one that is 1.
   [[nodiscard]] static constexpr std::uint32_t zero_bytes(std::uint32_t v) noexcept {
     return (v - index_line::ones) & ~v & index_line::tops;
+  }
+  RUNNEL_INLINE std::uint32_t put(std::uint32_t line, std::uint32_t free, const tuple_key& k, index_home home,
+                                  place_reference to) noexcept {
+    index_line& l = lines_[line];
+    const unsigned top = static_cast<unsigned>(__builtin_ctz(free)), i = top >> 3;
+    l.a[i] = k.a, l.b[i] = k.b, l.to[i] = to;
+    l.marks |= (home.marks() & 0xffu) << (top - 7);
+    return line * 4 + i;
   }
   // The place of a key for which `fits(reference)`.
   template <class Fits>

@@ -57,7 +57,7 @@ RUNNEL_INLINE void connection_table::each_sought(const connection_tuple* tuples,
     }
     if (const std::size_t j = i - ahead; j < n) {
       sought& s = all[j % room];
-      s.place = find_place(s.key, s.home, tuples[j], s.absent);
+      s.place = find_place(s.key, s.home, tuples[j]);
       found(s);
     }
     if (const std::size_t j = i - ahead - Behind; j < n) done(j, all[j % room]);
@@ -89,33 +89,47 @@ inline void connection_table::find(const connection_tuple* tuples, std::size_t n
 inline void connection_table::find_or_insert(const connection_tuple* tuples, std::size_t n, connection_word* words,
                                              instant now) noexcept {
   const std::uint64_t ticks = detail::ticks_at(now);
+  for (std::size_t from = 0; from < n; from += at_once)
+    find_or_insert_some(tuples + from, n - from < at_once ? n - from : at_once, words + from, ticks);
+}
+
+// Three rounds: what the first asks for has come when the second needs it, and so on.
+inline void connection_table::find_or_insert_some(const connection_tuple* tuples, std::size_t n, connection_word* words,
+                                                  std::uint64_t ticks) noexcept {
+  sought all[at_once];
+  for (std::size_t i = 0; i < n; ++i) {
+    sought& s = all[i];
+    tuples[i].key(index_.seed(), s.key);
+    s.home = index_.home(s.key);
+    index_.prefetch(s.home.line());
+  }
+  std::uint32_t missing = 0;
+  for (std::size_t i = 0; i < n; ++i) {
+    sought& s = all[i];
+    s.place = find_place(s.key, s.home, tuples[i]);
+    if (s.place != none) prefetch_to_write(records_ + index_.at(s.place).number());
+    else prefetch_new(s.home, missing++);
+  }
   const std::uint32_t went = went_;
-  begun_.clear();
-  each_sought<8>(
-      tuples, n,
-      [&](const sought& s) {
-        if (s.place != none) prefetch_to_write(records_ + index_.at(s.place).number());
-        else prefetch_free(8);
-      },
-      [&](std::size_t i, const sought& s) {
-        std::uint32_t place = s.place;
-        bool absent = s.absent;
-        // One before this one may have begun or ended its connection.
-        if (went_ != went || (place == none && begun_.may_have(s.home)))
-          place = find_place(s.key, s.home, tuples[i], absent);
-        if (place != none) {
-          connection& c = records_[index_.at(place).number()];
-          if (is_gone(c, ticks)) [[unlikely]]
-            erase_gone(c), place = none, absent = false;
-        }
-        if (place != none) {
+  for (std::size_t i = 0; i < n; ++i) {
+    const sought& s = all[i];
+    std::uint32_t made = s.place == none ? insert_easily(tuples[i], s.key, s.home, ticks) : none;
+    if (made == none) [[unlikely]] {
+      // One before this one may have begun or ended its connection.
+      const std::uint32_t place = s.place == none || went_ != went ? find_place(s.key, s.home, tuples[i]) : s.place;
+      if (place != none) {
+        connection& c = records_[index_.at(place).number()];
+        if (!is_gone(c, ticks)) [[likely]] {
           words[i] = word_of(place, s.key.turned, ticks);
-          return;
+          continue;
         }
-        const std::uint32_t made = insert_ticks(tuples[i], s.key, s.home, absent, ticks);
-        words[i] = made == none ? connection_word{}
-                                : connection_word::of(connection_state::new_, connection_direction::original, made);
-      });
+        erase_gone(c);
+      }
+      made = insert_ticks(tuples[i], s.key, s.home, ticks);
+    }
+    words[i] = made == none ? connection_word{}
+                            : connection_word::of(connection_state::new_, connection_direction::original, made);
+  }
 }
 
 // Whether no connection that lives has the tuple of the replies to `t`.
@@ -125,52 +139,65 @@ inline void connection_table::find_or_insert(const connection_tuple* tuples, std
          find_living({k.a, k.b, k.turned ^ 1u}, home, t.inverted(), ticks) == detail::connection_index::none;
 }
 
-inline std::uint32_t connection_table::insert_ticks(const connection_tuple& t, const detail::tuple_key& k,
-                                                    detail::index_home home, bool absent,
-                                                    std::uint64_t ticks) noexcept {
-  const bool is_ipv6 = t.is_ipv6();
-  if ((available_ == 0 && fresh_ == capacity_) || is_ipv6 || ring_[ring_next_] != none) [[unlikely]] {
-    if (!make_room(home, is_ipv6, ticks)) {
-      ++statistics_.drop;
-      return none;
-    }
-  }
-  std::uint32_t n = 0, pair = none;
-  if (available_ == 0) {
-    n = fresh_++;
-  } else {
-    n = free_[--available_];
-    free_[available_] = free_[--free_count_];
-  }
-  if (is_ipv6) {
-    pair = free6_;
-    if (pair != none) free6_ = static_cast<std::uint32_t>(tuples_[pair].way[0].addresses4());
-    else pair = fresh6_++;
-    ::new (static_cast<void*>(&tuples_[pair])) tuple_pair{{t, t.inverted()}};
-  }
+// Takes its record, and its place among the unconfirmed ones; `family`: `connection::is_ipv6`, or 0.
+RUNNEL_INLINE connection& connection_table::make_record(std::uint32_t n, const connection_tuple& t,
+                                                        std::uint16_t family, std::uint64_t ticks) noexcept {
   connection& c = *::new (static_cast<void*>(&records_[n])) connection;
-  c.bits() = static_cast<std::uint16_t>(connection::alive | (is_ipv6 ? connection::is_ipv6 : 0u));
-  c.protocol_ = t.protocol_number();
+  c.bits() = static_cast<std::uint16_t>(connection::alive | family);
   c.connection_facts::zone = t.zone();
-  if (is_ipv6) c.tuples6_ = pair;
+  c.protocol_ = t.protocol_number();
   c.created_ = burst_;
   c.touched_ = static_cast<std::uint16_t>(burst_ - 1);
   c.tcp_state_ = 0;
   c.packets_[0] = c.packets_[1] = c.octets_[0] = c.octets_[1] = 0;
   c.deadline_ = static_cast<std::uint32_t>(ticks) + ticks_[0];
+  const std::uint32_t at = ring_next_, next = after(at);
+  ring_[at] = n;
+  c.timer_ = at;
+  if (ring_oldest_ == at) ring_oldest_ = next;
+  ring_next_ = next;
+  ++unconfirmed_;
+  ++size_;
+  now_ = ticks;
+  return c;
+}
+
+RUNNEL_INLINE std::uint32_t connection_table::insert_easily(const connection_tuple& t, const detail::tuple_key& k,
+                                                            detail::index_home home, std::uint64_t ticks) noexcept {
+  const std::uint32_t room = index_.room_at(home);
+  if (room == 0 || t.is_ipv6() || is_crowded()) [[unlikely]]
+    return none;
+  const std::uint32_t n = take_number();
+  connection& c = make_record(n, t, 0, ticks);
+  const auto to = detail::place_reference::to(n, k.turned, false, detail::place_reference::both_ways);
+  c.original_ = c.reply_ = index_.insert_at(room, k, home, to);
+  if (replies_to_.value() != 0) prefetch_reply(t);
+  return n;
+}
+
+[[gnu::noinline]] inline std::uint32_t connection_table::insert_ticks(const connection_tuple& t,
+                                                                      const detail::tuple_key& k,
+                                                                      detail::index_home home,
+                                                                      std::uint64_t ticks) noexcept {
+  const bool is_ipv6 = t.is_ipv6();
+  if ((is_crowded() || is_ipv6) && !make_room(home, is_ipv6, ticks)) {
+    ++statistics_.drop;
+    return none;
+  }
+  const std::uint32_t n = take_number();
+  connection& c = make_record(n, t, is_ipv6 ? connection::is_ipv6 : std::uint16_t{0}, ticks);
+  if (is_ipv6) {
+    std::uint32_t pair = free6_;
+    if (pair != none) free6_ = static_cast<std::uint32_t>(tuples_[pair].way[0].addresses4());
+    else pair = fresh6_++;
+    ::new (static_cast<void*>(&tuples_[pair])) tuple_pair{{t, t.inverted()}};
+    c.tuples6_ = pair;
+  }
   // Another connection may have the tuple of our replies: then ours is found by its own direction only.
-  const bool alone = absent || is_alone(t, k, home, ticks);
+  const bool alone = index_.room_at(home) != 0 || is_alone(t, k, home, ticks);
   const std::uint32_t ways = alone ? detail::place_reference::both_ways : 1u << k.turned;
   c.original_ = c.reply_ = index_.insert(k, home, detail::place_reference::to(n, k.turned, false, ways));
   if (!alone) c.bits() |= connection::one_way;
-  ring_[ring_next_] = n;
-  c.timer_ = ring_next_;
-  if (ring_oldest_ == ring_next_) ring_oldest_ = after(ring_next_);
-  ring_next_ = after(ring_next_);
-  ++unconfirmed_;
-  now_ = ticks;
-  ++size_;
-  begun_.add(home);
   if (replies_to_.value() != 0 && !is_ipv6) prefetch_reply(t);
   return n;
 }
@@ -189,7 +216,8 @@ inline bool connection_table::confirm(connection& c, instant now) noexcept {
   c.created_ = static_cast<std::uint32_t>(ticks);
   c.bits() |= connection_status::confirmed;
   const std::uint64_t left = c.deadline_ - static_cast<std::uint32_t>(ticks);
-  wheel_.insert(number_of(c), ticks, ticks + (left < 0x8000'0000u ? left : 0), timer_of());
+  wheel_.insert(number_of(c), ticks, ticks + (left < 0x8000'0000u ? left : 0),
+                [&c](std::uint32_t) -> std::uint32_t& { return c.timer_; });
   ++statistics_.insert;
   tell(connection_event::created, c);
   return true;

@@ -133,7 +133,7 @@ class connection_table {
     const std::uint64_t ticks = detail::ticks_at(now);
     const bool there = find_living(k, home, t, ticks) != detail::connection_index::none;
     RUNNEL_ASSERT(!there);  // these packets have a connection
-    return there ? none : insert_ticks(t, k, home, false, ticks);
+    return there ? none : insert_ticks(t, k, home, ticks);
   }
   /// Which connections packets with these `n` tuples belong to, as `find` says, and makes those that they begin, as
   /// `insert` does: their state is `new_`. No connection: there was no room. Lets memory work on all of them at once.
@@ -268,21 +268,16 @@ class connection_table {
     if (is_confirmed(c)) ++statistics_.expired;
     erase(c);
   }
-  // The place of packets with this tuple; `none`, and then `absent` says that the index does not know the key at all.
-  [[nodiscard]] RUNNEL_INLINE std::uint32_t find_place(const detail::tuple_key& k, detail::index_home home,
-                                                       const connection_tuple& t, bool& absent) const noexcept {
-    if (!t.is_ipv6()) [[likely]]
-      return index_.find(k, home, absent, [](std::uint32_t) { return true; });
-    return find_place6(k, home, t, absent);
-  }
+  // The place of packets with this tuple, or `none`.
   [[nodiscard]] RUNNEL_INLINE std::uint32_t find_place(const detail::tuple_key& k, detail::index_home home,
                                                        const connection_tuple& t) const noexcept {
-    bool absent = false;
-    return find_place(k, home, t, absent);
+    if (!t.is_ipv6()) [[likely]]
+      return index_.find(k, home, [](std::uint32_t) { return true; });
+    return find_place6(k, home, t);
   }
   [[nodiscard, gnu::noinline]] std::uint32_t find_place6(const detail::tuple_key& k, detail::index_home home,
-                                                         const connection_tuple& t, bool& absent) const noexcept {
-    return index_.find(k, home, absent, [&](std::uint32_t n) {
+                                                         const connection_tuple& t) const noexcept {
+    return index_.find(k, home, [&](std::uint32_t n) {
       const connection& c = records_[n];
       if ((c.bits() & connection::is_ipv6) == 0) return false;
       const tuple_pair& both = tuples_[c.tuples6_];
@@ -299,21 +294,14 @@ class connection_table {
     erase_gone(c);
     return detail::connection_index::none;
   }
-  // Which keys may belong to a connection that began since some were looked for, by the marks of their homes.
-  struct newcomers {
-    std::uint64_t marks[4] = {};
-    void clear() noexcept { *this = {}; }
-    void add(detail::index_home h) noexcept { marks[h.marks() >> 6 & 3u] |= std::uint64_t{1} << (h.marks() & 63u); }
-    [[nodiscard]] bool may_have(detail::index_home h) const noexcept {
-      return (marks[h.marks() >> 6 & 3u] >> (h.marks() & 63u) & 1u) != 0;
-    }
-  };
   struct sought {
     detail::tuple_key key;
     detail::index_home home;
     std::uint32_t place;
-    bool absent;
   };
+  static constexpr std::size_t at_once = 32;
+  void find_or_insert_some(const connection_tuple* tuples, std::size_t n, connection_word* words,
+                           std::uint64_t ticks) noexcept;
   template <std::size_t Behind, class Found, class Done>
   void each_sought(const connection_tuple* tuples, std::size_t n, Found found, Done done) const noexcept;
   [[nodiscard]] connection_word word_of(std::uint32_t place, unsigned turned, std::uint64_t now) const noexcept {
@@ -353,9 +341,23 @@ class connection_table {
     if (event_ != nullptr) event_(event_context_, what, c);
   }
   [[nodiscard]] bool drop_early(detail::index_home home, bool wants_ipv6, std::uint64_t now) noexcept;
-  // `absent`: it is known that no place has the key.
+  // No place means packets with this tuple.
   [[nodiscard]] std::uint32_t insert_ticks(const connection_tuple& t, const detail::tuple_key& k,
-                                           detail::index_home home, bool absent, std::uint64_t ticks) noexcept;
+                                           detail::index_home home, std::uint64_t ticks) noexcept;
+  // The same where nothing has to make room, and the first line says that no place has the key: else `none`. Most are.
+  [[nodiscard]] std::uint32_t insert_easily(const connection_tuple& t, const detail::tuple_key& k,
+                                            detail::index_home home, std::uint64_t ticks) noexcept;
+  [[nodiscard]] bool is_crowded() const noexcept {
+    return (available_ == 0 && fresh_ == capacity_) || ring_[ring_next_] != none;
+  }
+  [[nodiscard]] std::uint32_t take_number() noexcept {
+    if (available_ == 0) return fresh_++;
+    const std::uint32_t n = free_[--available_];
+    free_[available_] = free_[--free_count_];
+    return n;
+  }
+  [[nodiscard]] connection& make_record(std::uint32_t n, const connection_tuple& t, std::uint16_t family,
+                                        std::uint64_t ticks) noexcept;
   [[nodiscard]] bool is_alone(const connection_tuple& t, const detail::tuple_key& k, detail::index_home home,
                               std::uint64_t ticks) noexcept;
   [[nodiscard]] bool make_room(detail::index_home home, bool is_ipv6, std::uint64_t ticks) noexcept;
@@ -390,9 +392,11 @@ class connection_table {
     ++burst_;
     available_ = free_count_;
   }
-  // Asks for the record of the connection that will be made after `ahead` others.
-  RUNNEL_INLINE void prefetch_free(std::uint32_t ahead) const noexcept {
+  // Asks for the record of the connection that will be made after `ahead` others, and for where its key may have to go.
+  RUNNEL_INLINE void prefetch_new(detail::index_home home, std::uint32_t ahead) const noexcept {
     prefetch_to_write(records_ + (ahead < available_ ? free_[available_ - 1 - ahead] : fresh_ + ahead - available_));
+    if (index_.is_full(home)) [[unlikely]]
+      index_.prefetch_second(home);
   }
   // Asks for the place of its replies, should its source become what that of the last one became.
   void prefetch_reply(const connection_tuple& t) const noexcept {
@@ -438,7 +442,6 @@ class connection_table {
   std::uint32_t burst_ = 0;      // counts the bursts that were tracked
   std::uint32_t undecided_ = 0;  // the last burst in which packets followed one that had not been confirmed yet
   std::uint32_t era_ = 0;        // counts clear() and imports: numbers and times of before mean nothing
-  newcomers begun_;              // what was not found before may be there
   std::uint32_t went_ = 0;       // counts those that ended, or got other replies: what was found before may be wrong
   std::uint32_t ticks_[detail::timeout_count] = {};
   event_function event_ = nullptr;

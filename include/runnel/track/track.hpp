@@ -89,16 +89,15 @@ struct track_stage : stage_defaults {
     std::uint32_t missing = 0;
     for (std::size_t i = 0; i < n; ++i) {
       tracker::search(*table, slots[i]);
-      if (slots[i].place == tracker::none) tracker::prefetch_free(*table, missing++);
+      if (slots[i].place == tracker::none) tracker::prefetch_new(*table, slots[i], missing++);
     }
     const std::uint32_t went = tracker::went(*table);
-    auto& begun = tracker::begun(*table);
-    begun.clear();
     for (std::size_t i = 0; i < n; ++i) {
       packet& p = b[from + i];
       if (p.connection() != 0) continue;
       // A packet before this one may have begun or ended its connection.
-      if (tracker::went(*table) != went || (slots[i].place == tracker::none && begun.may_have(slots[i].home)))
+      if (slots[i].place == tracker::none ? !tracker::is_still_missing(*table, slots[i])
+                                          : tracker::went(*table) != went)
         tracker::search(*table, slots[i]);
       connection_word word;
       b.verdict_on(from + i) = tracker::judge(*table, p, slots[i], now, word);

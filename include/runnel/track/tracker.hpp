@@ -30,7 +30,6 @@ struct tracker {
     tuple_key key;
     index_home home;
     std::uint32_t place;  // in the index; none: of no connection, when it was looked for
-    bool absent;          // the index does not know the key at all
   };
 
   RUNNEL_INLINE static bool has_tuple(const slot& s) noexcept {
@@ -39,7 +38,6 @@ struct tracker {
   static void begin_burst(connection_table& t) noexcept { t.begin_burst(); }
   // Whether packets of this burst follow one that was not confirmed when they came.
   static bool has_undecided(const connection_table& t) noexcept { return t.undecided_ == t.burst_; }
-  static connection_table::newcomers& begun(connection_table& t) noexcept { return t.begun_; }
   static std::uint32_t went(const connection_table& t) noexcept { return t.went_; }
   static connection* records(connection_table& t) noexcept { return t.records_; }
 
@@ -113,15 +111,19 @@ struct tracker {
   RUNNEL_INLINE static void search(const connection_table& t, slot& s) noexcept {
     s.place = none;
     if (!has_tuple(s)) return;
-    s.place = t.find_place(s.key, s.home, s.found.tuple, s.absent);
+    s.place = t.find_place(s.key, s.home, s.found.tuple);
     if (s.place == none) return;
     const connection* const c = &t.records_[t.index_.at(s.place).number()];
     prefetch_to_write(c);
     if (s.found.tuple.protocol_number() == 6) prefetch_to_write(reinterpret_cast<const std::byte*>(c) + 64);
   }
-  // Asks for the record of the connection that is made after `ahead` others.
-  RUNNEL_INLINE static void prefetch_free(const connection_table& t, std::uint32_t ahead) noexcept {
-    t.prefetch_free(ahead);
+  // Whether a packet that was of no connection still is of none, as far as one look says.
+  RUNNEL_INLINE static bool is_still_missing(const connection_table& t, const slot& s) noexcept {
+    return t.index_.room_at(s.home) != 0;
+  }
+  // Asks for what the packet needs, should it begin a connection after `ahead` others.
+  RUNNEL_INLINE static void prefetch_new(const connection_table& t, const slot& s, std::uint32_t ahead) noexcept {
+    t.prefetch_new(s.home, ahead);
   }
   // Whether packets of this burst have the connection of a word; one of a word from elsewhere perhaps by chance.
   static bool is_held(const connection_table& t, connection_word word) noexcept {
@@ -168,11 +170,12 @@ struct tracker {
         // What is over is gone, and so is what was begun by a packet that never got through.
         connection& c = t.records_[t.index_.at(s.place).number()];
         if (t.is_gone(c, now)) [[unlikely]]
-          t.erase_gone(c), s.place = none, s.absent = false;
+          t.erase_gone(c), s.place = none;
       }
       if (s.place == none) [[unlikely]] {
         if (!may_begin(t, s, begun)) return count_invalid(t, word);
-        const std::uint32_t n = t.insert_ticks(s.found.tuple, s.key, s.home, s.absent, now);
+        std::uint32_t n = t.insert_easily(s.found.tuple, s.key, s.home, now);
+        if (n == none) n = t.insert_ticks(s.found.tuple, s.key, s.home, now);
         if (n == none) return drop(drop_reason::connections_full);
         s.place = t.records_[n].original_;
         fresh = true;
@@ -186,7 +189,7 @@ struct tracker {
         case outcome::invalid:
           if (fresh) t.forget(c);
           return count_invalid(t, word);
-        case outcome::again: t.erase(c), s.place = none, s.absent = false; continue;
+        case outcome::again: t.erase(c), s.place = none; continue;
         case outcome::end: {
           word = word_for(c, direction, to.number());
           const bool undecided = !t.is_confirmed(c);
