@@ -47616,10 +47616,14 @@ class connection_table {
     available_ = free_count_;
   }
   // Asks for the record of the connection that will be made after `ahead` others, and for where its key may have to go.
-  RUNNEL_INLINE void prefetch_new(detail::index_home home, std::uint32_t ahead) const noexcept {
-    prefetch_to_write(records_ + (ahead < available_ ? free_[available_ - 1 - ahead] : fresh_ + ahead - available_));
+  // Which record that is.
+  RUNNEL_INLINE const connection* prefetch_new(detail::index_home home, std::uint32_t ahead) const noexcept {
+    const connection* const c =
+        records_ + (ahead < available_ ? free_[available_ - 1 - ahead] : fresh_ + ahead - available_);
+    prefetch_to_write(c);
     if (index_.is_full(home)) [[unlikely]]
       index_.prefetch_second(home);
+    return c;
   }
   // Asks for the place of its replies, should its source become what that of the last one became.
   void prefetch_reply(const connection_tuple& t) const noexcept {
@@ -48478,6 +48482,10 @@ struct tracker {
     if (s.place == none) return;
     const connection* const c = &t.records_[t.index_.at(s.place).number()];
     prefetch_to_write(c);
+    prefetch_window(c, s);
+  }
+  // Asks for the second line of the record, where TCP has its windows.
+  RUNNEL_INLINE static void prefetch_window(const connection* c, const slot& s) noexcept {
     if (s.found.tuple.protocol_number() == 6) prefetch_to_write(reinterpret_cast<const std::byte*>(c) + 64);
   }
   // Whether a packet that was of no connection still is of none, as far as one look says.
@@ -48486,7 +48494,7 @@ struct tracker {
   }
   // Asks for what the packet needs, should it begin a connection after `ahead` others.
   RUNNEL_INLINE static void prefetch_new(const connection_table& t, const slot& s, std::uint32_t ahead) noexcept {
-    t.prefetch_new(s.home, ahead);
+    prefetch_window(t.prefetch_new(s.home, ahead), s);
   }
   // Whether packets of this burst have the connection of a word; one of a word from elsewhere perhaps by chance.
   static bool is_held(const connection_table& t, connection_word word) noexcept {
@@ -49789,7 +49797,8 @@ struct track_stage : stage_defaults {
     std::uint32_t missing = 0;
     for (std::size_t i = 0; i < n; ++i) {
       tracker::search(*table, slots[i]);
-      if (slots[i].place == tracker::none) tracker::prefetch_new(*table, slots[i], missing++);
+      if (slots[i].place == tracker::none && tracker::has_tuple(slots[i]))
+        tracker::prefetch_new(*table, slots[i], missing++);
     }
     const std::uint32_t went = tracker::went(*table);
     for (std::size_t i = 0; i < n; ++i) {

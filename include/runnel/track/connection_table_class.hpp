@@ -393,10 +393,14 @@ class connection_table {
     available_ = free_count_;
   }
   // Asks for the record of the connection that will be made after `ahead` others, and for where its key may have to go.
-  RUNNEL_INLINE void prefetch_new(detail::index_home home, std::uint32_t ahead) const noexcept {
-    prefetch_to_write(records_ + (ahead < available_ ? free_[available_ - 1 - ahead] : fresh_ + ahead - available_));
+  // Which record that is.
+  RUNNEL_INLINE const connection* prefetch_new(detail::index_home home, std::uint32_t ahead) const noexcept {
+    const connection* const c =
+        records_ + (ahead < available_ ? free_[available_ - 1 - ahead] : fresh_ + ahead - available_);
+    prefetch_to_write(c);
     if (index_.is_full(home)) [[unlikely]]
       index_.prefetch_second(home);
+    return c;
   }
   // Asks for the place of its replies, should its source become what that of the last one became.
   void prefetch_reply(const connection_tuple& t) const noexcept {

@@ -89,7 +89,8 @@ struct track_stage : stage_defaults {
     std::uint32_t missing = 0;
     for (std::size_t i = 0; i < n; ++i) {
       tracker::search(*table, slots[i]);
-      if (slots[i].place == tracker::none) tracker::prefetch_new(*table, slots[i], missing++);
+      if (slots[i].place == tracker::none && tracker::has_tuple(slots[i]))
+        tracker::prefetch_new(*table, slots[i], missing++);
     }
     const std::uint32_t went = tracker::went(*table);
     for (std::size_t i = 0; i < n; ++i) {

@@ -115,6 +115,10 @@ struct tracker {
     if (s.place == none) return;
     const connection* const c = &t.records_[t.index_.at(s.place).number()];
     prefetch_to_write(c);
+    prefetch_window(c, s);
+  }
+  // Asks for the second line of the record, where TCP has its windows.
+  RUNNEL_INLINE static void prefetch_window(const connection* c, const slot& s) noexcept {
     if (s.found.tuple.protocol_number() == 6) prefetch_to_write(reinterpret_cast<const std::byte*>(c) + 64);
   }
   // Whether a packet that was of no connection still is of none, as far as one look says.
@@ -123,7 +127,7 @@ struct tracker {
   }
   // Asks for what the packet needs, should it begin a connection after `ahead` others.
   RUNNEL_INLINE static void prefetch_new(const connection_table& t, const slot& s, std::uint32_t ahead) noexcept {
-    t.prefetch_new(s.home, ahead);
+    prefetch_window(t.prefetch_new(s.home, ahead), s);
   }
   // Whether packets of this burst have the connection of a word; one of a word from elsewhere perhaps by chance.
   static bool is_held(const connection_table& t, connection_word word) noexcept {
