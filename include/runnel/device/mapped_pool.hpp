@@ -30,7 +30,8 @@ enum class page_kind : std::uint8_t {
 
 /// Owns a pool and its memory. Every page is touched at `open`, so that the data path meets no page fault and a lack of
 /// memory shows there. Move-only; moving it does not move the pool. Every packet must have come home when it is
-/// destroyed (RUNNEL_ASSERT).
+/// destroyed (RUNNEL_ASSERT): tables and queues that may hold some go before it. Where assertions are off, the memory
+/// stays as long as the process does if one has not, so that it still can.
 ///
 ///     auto memory = mapped_pool::open({.packets = 8192});
 ///     if (!memory) return fail(memory.error());
@@ -76,7 +77,9 @@ class mapped_pool {
   ~mapped_pool() {
     if (pool_ == nullptr) return;
     pool_->reclaim();
-    RUNNEL_ASSERT(pool_->available() == pool_->capacity() && pool_->bare_available() == pool_->bare_capacity());
+    const bool all_home = pool_->available() == pool_->capacity() && pool_->bare_available() == pool_->bare_capacity();
+    RUNNEL_ASSERT(all_home && "packets of a pool must be gone before the pool is: tables and queues hold some");
+    if (!all_home) memory_.keep();
   }
 
   operator pool&() & noexcept { return *pool_; }

@@ -91,6 +91,11 @@ class mapping {
   ~mapping() { unmap(); }
   [[nodiscard]] std::byte* data() const noexcept { return data_; }
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
+  /// Leaves it mapped until the process ends.
+  void keep() noexcept {
+    data_ = nullptr;
+    size_ = 0;
+  }
 
  private:
   void unmap() noexcept {
