@@ -249,6 +249,14 @@ int forward_packets(gateway::configuration config, std::unique_ptr<gateway::rule
   }
   gateway::router r(std::move(config), std::move(rules), slots);
   if (!r.routes_now->complete()) return fail(too_many_routers);
+  // What waits for a neighbour came by another port, of whose pool it is: all of it goes before the first port does.
+  struct last_act {
+    std::vector<gateway::port>& ports;
+    ~last_act() {
+      for (gateway::port& p : ports) p.advertiser.reset(), p.neighbours.reset();
+      for (packet p; unreachable.pull(&p, 1, {}) == 1;) p.reset();
+    }
+  } const at_the_end{ports};
   std::vector<neighbour_table*> links(r.links.size(), nullptr);
   std::vector<router_advertiser*> routers(r.links.size(), nullptr);
   for (std::size_t n = 1; n < links.size(); ++n) {
