@@ -104,7 +104,7 @@ class pcap_reader {
   ~pcap_reader() {
     if (memory_ == nullptr) return;
     give_back_held();
-    RUNNEL_ASSERT(memory_->lent(lender_) == 0);
+    RUNNEL_ASSERT(memory_->lent(lender_) == 0 && "packets of a device must be gone before the device is");
     memory_->remove_lender(lender_);
   }
 
