@@ -1935,8 +1935,10 @@ namespace runnel::device {
 
 /// How several devices on one interface, one for each thread, share what it receives. PACKET_FANOUT in packet(7).
 enum class fanout_mode : std::uint8_t {
-  none,      ///< each device gets every packet
-  hash,      ///< by a hash of addresses and ports; both directions of a flow go to the same device
+  none,  ///< each device gets every packet
+  /// By a hash of addresses and ports: both directions of a flow go to the same device. Where one comes by another
+  /// interface, it goes to the device that was opened there in the same place: first, second and so on.
+  hash,
   lb,        ///< in turn
   cpu,       ///< by the processor on which the packet came
   rollover,  ///< to the first device as long as its ring has room, then to the next one
@@ -30282,6 +30284,9 @@ void run(Things&&...) noexcept {
 //     the card's queues      each worker adopts one (af_xdp_handles::split); the card has symmetric_rss_key
 //     the kernel's fanout    each worker opens the same interface in one fanout group by hash
 //     software               any worker receives, and `steer(self.rings())` hands over what is not its own
+//
+// The kernel's fanout does so between two interfaces only if the workers opened both in the same order: let each open
+// all of its own under one mutex, or `steer`.
 //
 // It ends when `stop` was called, when a worker failed, or when the sources of all workers are done and the rings are
 // empty. What crossed and is still in a ring goes home then: pools, rings and clocks belong to the crew, and outlive

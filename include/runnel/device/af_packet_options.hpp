@@ -14,8 +14,10 @@ namespace runnel::device {
 
 /// How several devices on one interface, one for each thread, share what it receives. PACKET_FANOUT in packet(7).
 enum class fanout_mode : std::uint8_t {
-  none,      ///< each device gets every packet
-  hash,      ///< by a hash of addresses and ports; both directions of a flow go to the same device
+  none,  ///< each device gets every packet
+  /// By a hash of addresses and ports: both directions of a flow go to the same device. Where one comes by another
+  /// interface, it goes to the device that was opened there in the same place: first, second and so on.
+  hash,
   lb,        ///< in turn
   cpu,       ///< by the processor on which the packet came
   rollover,  ///< to the first device as long as its ring has room, then to the next one

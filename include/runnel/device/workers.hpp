@@ -12,6 +12,9 @@
 //     the kernel's fanout    each worker opens the same interface in one fanout group by hash
 //     software               any worker receives, and `steer(self.rings())` hands over what is not its own
 //
+// The kernel's fanout does so between two interfaces only if the workers opened both in the same order: let each open
+// all of its own under one mutex, or `steer`.
+//
 // It ends when `stop` was called, when a worker failed, or when the sources of all workers are done and the rings are
 // empty. What crossed and is still in a ring goes home then: pools, rings and clocks belong to the crew, and outlive
 // what the workers' functions made.
