@@ -7578,7 +7578,7 @@ class packet_sender {
   RUNNEL_INLINE bool put_on_ring(const Packet& p, step& why_not) noexcept {
     const std::size_t length = length_of(p);
     if (length > longest_ || segment_size(p) != 0) [[unlikely]]
-      return false;
+      if (segment_size(p) != 0 || !fits_by_its_tag(p, length)) return false;
     virtio_net_header todo;
     if (is_partial(p)) [[unlikely]]
       todo = header_of(p);
@@ -7586,6 +7586,13 @@ class packet_sender {
       return true;
     why_not = step::full;
     return false;
+  }
+  // As the kernel has it: a packet with a VLAN tag may be longer by that.
+  template <class Packet>
+  [[nodiscard]] bool fits_by_its_tag(const Packet& p, std::size_t length) const noexcept {
+    const bytes head = p.contents();
+    return link_ == link_type::ethernet && length <= longest_ + 4 && length <= ring_.longest() && head.size() >= 14 &&
+           load_be16(head.data() + 12) == 0x8100;
   }
   bool call() noexcept {
     ++count_.calls;
@@ -7760,8 +7767,9 @@ inline bool bind_packet_socket(int fd, int index, std::uint16_t protocol) noexce
   // Longer ones go one by one.
   constexpr std::uint32_t longest_in_slot = 9216;
   const std::size_t link_header = link == link_type::ethernet ? 14 : 0;
-  const std::size_t slot =
-      packet_transmit_ring::slot_size((status.mtu < longest_in_slot ? status.mtu : longest_in_slot) + link_header);
+  const std::size_t tag = link_header != 0 ? 4 : 0;
+  const std::size_t slot = packet_transmit_ring::slot_size(
+      (status.mtu < longest_in_slot ? status.mtu : longest_in_slot) + link_header + tag);
   // So many slots are whole pages, whatever odd number of lines they have.
   const auto in_block = static_cast<std::uint32_t>(::sysconf(_SC_PAGESIZE) / 64);
   const std::uint64_t blocks = (std::uint64_t{options.transmit_slots} + in_block - 1) / in_block;

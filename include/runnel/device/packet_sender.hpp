@@ -139,7 +139,7 @@ class packet_sender {
   RUNNEL_INLINE bool put_on_ring(const Packet& p, step& why_not) noexcept {
     const std::size_t length = length_of(p);
     if (length > longest_ || segment_size(p) != 0) [[unlikely]]
-      return false;
+      if (segment_size(p) != 0 || !fits_by_its_tag(p, length)) return false;
     virtio_net_header todo;
     if (is_partial(p)) [[unlikely]]
       todo = header_of(p);
@@ -147,6 +147,13 @@ class packet_sender {
       return true;
     why_not = step::full;
     return false;
+  }
+  // As the kernel has it: a packet with a VLAN tag may be longer by that.
+  template <class Packet>
+  [[nodiscard]] bool fits_by_its_tag(const Packet& p, std::size_t length) const noexcept {
+    const bytes head = p.contents();
+    return link_ == link_type::ethernet && length <= longest_ + 4 && length <= ring_.longest() && head.size() >= 14 &&
+           load_be16(head.data() + 12) == 0x8100;
   }
   bool call() noexcept {
     ++count_.calls;

@@ -89,8 +89,9 @@ inline bool bind_packet_socket(int fd, int index, std::uint16_t protocol) noexce
   // Longer ones go one by one.
   constexpr std::uint32_t longest_in_slot = 9216;
   const std::size_t link_header = link == link_type::ethernet ? 14 : 0;
-  const std::size_t slot =
-      packet_transmit_ring::slot_size((status.mtu < longest_in_slot ? status.mtu : longest_in_slot) + link_header);
+  const std::size_t tag = link_header != 0 ? 4 : 0;
+  const std::size_t slot = packet_transmit_ring::slot_size(
+      (status.mtu < longest_in_slot ? status.mtu : longest_in_slot) + link_header + tag);
   // So many slots are whole pages, whatever odd number of lines they have.
   const auto in_block = static_cast<std::uint32_t>(::sysconf(_SC_PAGESIZE) / 64);
   const std::uint64_t blocks = (std::uint64_t{options.transmit_slots} + in_block - 1) / in_block;
