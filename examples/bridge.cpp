@@ -13,8 +13,8 @@
 // circle. The flood limit, by default 10'000 frames a second from each port, keeps one that was closed from melting.
 //
 // AF_PACKET and TAP with segmentation may bring packets of 64 KiB that stand for many frames. AF_XDP cannot send those:
-// where it is among the devices, `ethtool -K eth0 gro off lro off` for the others, and TAP as it is. Nor does it ask for
-// frames to other stations, which a card keeps out: `ip link set eth1 promisc on`.
+// where it is among the devices, `ethtool -K eth0 gro off lro off` for the others, and TAP as it is. It does not ask
+// for frames to other stations either, which a card keeps out: `ip link set eth1 promisc on`.
 #include <runnel/runnel.hpp>
 
 #include <algorithm>
