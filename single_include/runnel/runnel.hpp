@@ -40109,9 +40109,11 @@ struct fragment_config {
   std::uint32_t fragments = 4096;
   std::uint32_t datagrams = 1024;             ///< incomplete at once
   std::uint16_t fragments_per_datagram = 64;  ///< enough for 65535 bytes at an MTU of 1280 or more
-  bool by_interface = false;                  ///< fragments that came in by different interfaces never belong together
-  duration ipv4_timeout = seconds(30);        ///< from the first fragment that came to the last (net.ipv4.ipfrag_time)
-  duration ipv6_timeout = seconds(60);        ///< the same (RFC 8200 §4.5)
+  /// Fragments that came in by different interfaces (`packet::iif`) never belong together. What becomes of a datagram
+  /// is done in the path that its last fragment, or with `virtual_defragment` its first one, came to.
+  bool by_interface = false;
+  duration ipv4_timeout = seconds(30);  ///< from the first fragment that came to the last (net.ipv4.ipfrag_time)
+  duration ipv6_timeout = seconds(60);  ///< the same (RFC 8200 §4.5)
   std::uint64_t seed = 0;  ///< of the hash: from a random source, or others can choose datagrams that collide
 };
 
@@ -45927,7 +45929,10 @@ struct virtual_defragment_stage : stage_defaults {
 /// connection; see the beginning of this file. Drops what `defragment` drops: fragments that cannot be right, overlap
 /// or contradict others (drop_reason::ip_fragment, ip_checksum), duplicates (fragment_duplicate), what is too much
 /// (fragments_full), and what has to wait and the pool has no slot for (no_packet). Everything else passes at the cost
-/// of one test. Refers to the table, which must outlive the pipeline; several paths of one thread may share one.
+/// of one test. Refers to the table, which must outlive the pipeline; several paths of one thread may share one. What
+/// waited goes on in the path that the first fragment came to: where paths lead to different places, as of two devices
+/// that send to each other, a table is `by_interface`, or of one path, or anybody at one device sends back what waits
+/// at the other.
 [[nodiscard]] constexpr detail::virtual_defragment_stage virtual_defragment(
     virtual_fragment_table& fragments) noexcept {
   return detail::virtual_defragment_stage{fragments};

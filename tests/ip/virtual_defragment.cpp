@@ -170,6 +170,25 @@ TEST_CASE("RFC 4787 REQ-14: fragments in any order go on, the first one first, n
   }
 }
 
+TEST_CASE("what waits goes on in the path of the first fragment, unless the table tells interfaces apart") {
+  for (const bool by_interface : {false, true}) {
+    fragment_config c = of_64;
+    c.by_interface = by_interface;
+    virtual_fixture t(c);
+    const std::vector<octets> pieces = cut(udp4(200), {64, 128});
+    unsigned to_left = 0, to_right = 0;
+    auto from_left = parse() | virtual_defragment(t.table) | deliver([&](packet) { ++to_right; });
+    auto from_right = parse() | virtual_defragment(t.table) | deliver([&](packet) { ++to_left; });
+    virtual_fixture::source q{&t};
+    t.waiting.push_back(received(t.memory, pieces[1], 0, 1));
+    runnel::run(t.clock, attach<8>(q, from_left));
+    t.waiting.push_back(received(t.memory, pieces[0], 0, 2));
+    runnel::run(t.clock, attach<8>(q, from_right));
+    CHECK(to_right == 0);
+    CHECK(to_left == (by_interface ? 1 : 2));
+  }
+}
+
 TEST_CASE("many that wait go on, though they are more than travel together") {
   virtual_fixture t;
   const octets frame = udp4(1000);

@@ -17,9 +17,11 @@ struct fragment_config {
   std::uint32_t fragments = 4096;
   std::uint32_t datagrams = 1024;             ///< incomplete at once
   std::uint16_t fragments_per_datagram = 64;  ///< enough for 65535 bytes at an MTU of 1280 or more
-  bool by_interface = false;                  ///< fragments that came in by different interfaces never belong together
-  duration ipv4_timeout = seconds(30);        ///< from the first fragment that came to the last (net.ipv4.ipfrag_time)
-  duration ipv6_timeout = seconds(60);        ///< the same (RFC 8200 §4.5)
+  /// Fragments that came in by different interfaces (`packet::iif`) never belong together. What becomes of a datagram
+  /// is done in the path that its last fragment, or with `virtual_defragment` its first one, came to.
+  bool by_interface = false;
+  duration ipv4_timeout = seconds(30);  ///< from the first fragment that came to the last (net.ipv4.ipfrag_time)
+  duration ipv6_timeout = seconds(60);  ///< the same (RFC 8200 §4.5)
   std::uint64_t seed = 0;  ///< of the hash: from a random source, or others can choose datagrams that collide
 };
 

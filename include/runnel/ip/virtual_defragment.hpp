@@ -56,7 +56,10 @@ struct virtual_defragment_stage : stage_defaults {
 /// connection; see the beginning of this file. Drops what `defragment` drops: fragments that cannot be right, overlap
 /// or contradict others (drop_reason::ip_fragment, ip_checksum), duplicates (fragment_duplicate), what is too much
 /// (fragments_full), and what has to wait and the pool has no slot for (no_packet). Everything else passes at the cost
-/// of one test. Refers to the table, which must outlive the pipeline; several paths of one thread may share one.
+/// of one test. Refers to the table, which must outlive the pipeline; several paths of one thread may share one. What
+/// waited goes on in the path that the first fragment came to: where paths lead to different places, as of two devices
+/// that send to each other, a table is `by_interface`, or of one path, or anybody at one device sends back what waits
+/// at the other.
 [[nodiscard]] constexpr detail::virtual_defragment_stage virtual_defragment(
     virtual_fragment_table& fragments) noexcept {
   return detail::virtual_defragment_stage{fragments};
