@@ -116,6 +116,9 @@ class dir_16_16 {
   friend struct detail::lookup_ways;
   static constexpr std::size_t root_bytes = 65536 * sizeof(std::uint32_t);
   static constexpr std::size_t most_pages = 96;
+  // Counted in entries: where the first line lies behind the root, and how long a line is.
+  static constexpr std::uint32_t first_line = (root_bytes + 2 * lines::table_bytes) / sizeof(std::uint32_t);
+  static constexpr std::uint32_t line_entries = sizeof(detail::range_line) / sizeof(std::uint32_t);
 
   static constexpr std::size_t front_bytes(std::size_t routes) noexcept {
     const std::size_t pages = routes < most_pages ? routes : most_pages;
@@ -135,6 +138,7 @@ class dir_16_16 {
       : root_(static_cast<std::uint32_t*>(static_cast<void*>(memory.data()))),
         lines_(memory.from(root_bytes).first(front)),
         routes_(memory.from(root_bytes + front)) {
+    RUNNEL_ASSERT(lines_.page(0) == root_ + first_line);
     clear();
   }
 
@@ -143,12 +147,15 @@ class dir_16_16 {
   }
   static constexpr std::uint32_t behind(const ipv6_address& a) noexcept { return static_cast<std::uint32_t>(a.high()); }
   static constexpr std::uint32_t below(const ipv6_address& a) noexcept { return behind(a) >> 16; }
-  // The number of the line for an address. Without a branch: where there is no page, line 0 is read in vain.
+  // Which entry an address has, counted from the root on: one of the page for its /16, or where there is none that of
+  // the root. Both lie in one piece of memory, so that no branch is needed, which would be guessed wrong.
+  [[nodiscard]] RUNNEL_INLINE std::uint32_t entry_for(const ipv6_address& a) const noexcept {
+    const std::uint32_t top = above(a) >> 16, r = root_[top];
+    const std::uint32_t in_page = first_line + r * line_entries + (above(a) & 0xffff);
+    return top ^ ((top ^ in_page) & lines::if_page(r));
+  }
   [[nodiscard]] RUNNEL_INLINE std::uint32_t line_for(const ipv6_address& a) const noexcept {
-    const std::uint32_t r = root_[above(a) >> 16];
-    const std::uint32_t leads = 0u - static_cast<std::uint32_t>(lines::is_page(r));
-    const std::uint32_t e = lines_.page(r & leads)[above(a) & 0xffff & leads];
-    return lines::line_for((e & leads) | (r & ~leads), behind(a));
+    return lines::line_for(root_[entry_for(a)], behind(a));
   }
   [[nodiscard]] next_hop_number ask(std::uint32_t found, const ipv6_address& a) const noexcept {
     return found == lines::ask ? routes_.lookup(a) : routes_.lookup_below(lines_.node_for(found), 6, a);
@@ -185,10 +192,18 @@ class dir_16_16 {
 #else
   static std::size_t lookup_at_once(const ipv6_address*, next_hop_number*, std::size_t) noexcept { return 0; }
 #endif
+  // First where the entries of all are, then where their lines are: few instructions between loads that take long, so
+  // that the processor begins many of them before it has to wait.
   RUNNEL_INLINE void find_lines(const ipv6_address* addresses, std::uint32_t* numbers) const noexcept {
+    std::uint32_t entries[32];
     for (unsigned part = 0; part < 32; part += 8)
       for (unsigned i = part; i < part + 8; ++i) {
-        numbers[i] = line_for(addresses[i]);
+        entries[i] = entry_for(addresses[i]);
+        prefetch_to_read(root_ + entries[i]);
+      }
+    for (unsigned part = 0; part < 32; part += 8)
+      for (unsigned i = part; i < part + 8; ++i) {
+        numbers[i] = lines::line_for(root_[entries[i]], behind(addresses[i]));
         prefetch_to_read(&lines_.line(numbers[i]));
       }
   }

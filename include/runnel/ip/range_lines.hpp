@@ -79,6 +79,11 @@ class range_lines {
   }
 
   [[nodiscard]] RUNNEL_INLINE static bool is_page(std::uint32_t e) noexcept { return e <= number; }
+  // All bits for a /16 that has a page, else none.
+  [[nodiscard]] RUNNEL_INLINE static std::uint32_t if_page(std::uint32_t e) noexcept {
+    static_assert(number >> 31 == 0 && same >> 31 == 1);
+    return (e >> 31) - 1;
+  }
   [[nodiscard]] RUNNEL_INLINE std::uint32_t* page(std::uint32_t e) const noexcept {
     return static_cast<std::uint32_t*>(static_cast<void*>(lines_ + e));
   }
