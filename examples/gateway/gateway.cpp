@@ -86,13 +86,11 @@ struct by_source {
 
 constexpr const char* too_many_routers = "more routes to different routers than there is room for";
 
-int replay(gateway::router& r, const char* from, device::any_device& to) {
+int replay(gateway::router& r, pool& memory, const char* from, device::any_device& to) {
   if (!r.routes_now->complete()) return fail(too_many_routers);
-  auto memory = mapped_pool::open({.packets = 16384, .bare = 1024});
-  if (!memory) return fail(memory.error());
   // Ctrl-C reaches tcpdump and us: it ends, and we end behind its last packet. The second one ends us at once.
   if (same_text(from, "-")) std::signal(SIGINT, [](int) { std::signal(SIGINT, SIG_DFL); });
-  auto in = pcap_reader::open(from, *memory);
+  auto in = pcap_reader::open(from, memory);
   if (!in) return fail(in.error());
 
   capture_clock time;
@@ -460,11 +458,14 @@ int main(int argc, char** argv) try {
 
   if (capture != nullptr) {
     gateway::telling_waits = true;
+    // Fragments whose datagram the capture does not end wait in the router's tables: it goes before their memory.
+    auto memory = mapped_pool::open({.packets = 16384, .bare = 1024});
+    if (!memory) return fail(memory.error());
     gateway::router r(std::move(config), std::move(rules));
     const std::string uri = written == nullptr ? "null:" : "pcap:" + std::string(written) + "?write";
     auto out = device::open(uri.c_str());
     if (!out) return fail(out.error());
-    const int status = replay(r, capture, *out);
+    const int status = replay(r, *memory, capture, *out);
     return out->failure() != nullptr ? fail(*out->failure()) : status;
   }
   return forward_packets(std::move(config), std::move(rules), file, state);
