@@ -30243,6 +30243,7 @@ class loop : public stoppable {
   list<Attachments...> attachments_;
 };
 
+/// An error that says what is missing, a clock.
 template <class First, class... More>
   requires(!clock<First>)
 loop(First, More...) -> loop<detail::no_clock, First, More...>;
