@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
-// Sends UDP datagrams out of a veth interface from within the kernel, which is several times faster than from any
-// socket: an XDP program that BPF_PROG_TEST_RUN runs on live frames (Linux 5.18) and that answers XDP_TX. The other end
-// of the pair needs NAPI: an XDP program, or `ethtool -K ... gro on`.
+// Sends UDP datagrams from within the kernel, which is several times faster than from any socket: an XDP program that
+// BPF_PROG_TEST_RUN runs on live frames (Linux 5.18). It answers XDP_TX, and they leave by the interface; or XDP_PASS,
+// and they are what the interface's driver has received, at less cost, for no second driver has a part in it. A veth
+// interface that they leave by, or come in by, needs NAPI at the end that receives: an XDP program, or
+// `ethtool -K ... gro on`.
 //
-//     live_generator INTERFACE SECONDS LENGTH CORE [MAC BITS GAP]     prints packets, seconds
+//     live_generator out|in INTERFACE SECONDS LENGTH CORE [MAC BITS GAP]     prints packets, seconds
 //
 // With a MAC address, that is where they go; BITS of their ports are random: 2^BITS flows, at most 2^30; and each takes
 // GAP nanoseconds longer than it must, 1 to 10000: what is slower than the generator is not bothered by all that it
@@ -12,6 +14,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <string_view>
 
 #include <sched.h>
 #include <time.h>
@@ -35,8 +38,10 @@ int fail(const error& e) { return std::fprintf(stderr, "live_generator: %s\n", e
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 5 && argc != 8)
-    return std::fprintf(stderr, "live_generator INTERFACE SECONDS LENGTH CORE [MAC BITS GAP]\n"), 2;
+  const std::string_view way = argc > 1 ? argv[1] : "";
+  if ((argc != 6 && argc != 9) || (way != "out" && way != "in"))
+    return std::fprintf(stderr, "live_generator out|in INTERFACE SECONDS LENGTH CORE [MAC BITS GAP]\n"), 2;
+  ++argv;
   const auto length = static_cast<unsigned>(std::atoi(argv[3]));
   ::cpu_set_t core;
   CPU_ZERO(&core);
@@ -48,7 +53,7 @@ int main(int argc, char** argv) {
   bench::datagram frame(length);
   std::uint32_t random_bits = 0;
   int gap = 0;
-  if (argc == 8) {
+  if (argc == 9) {
     const auto to = parse_mac(argv[5]);
     const auto bits = static_cast<unsigned>(std::atoi(argv[6]));
     gap = std::atoi(argv[7]);
@@ -93,7 +98,7 @@ int main(int argc, char** argv) {
     a.store(width::w, r2, at, word);
   }
   if (random_bits != 0) a.store(width::w, r2, ports_at, r7);
-  a.move(r0, std::uint64_t{3});  // XDP_TX
+  a.move(r0, std::uint64_t{way == "in" ? 2u : 3u});  // XDP_PASS, XDP_TX
   a.place(out);
   a.exit();
   auto program = a.finish();
