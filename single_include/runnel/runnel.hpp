@@ -23925,7 +23925,7 @@ enum class pace : std::uint8_t {
 /// How a capture is read.
 struct pcap_reader_options {
   runnel::pace pace = pace::unlimited;
-  std::size_t block = std::size_t{256} << 10;  ///< bytes that are read at once; at least 4096, at most 1 GiB
+  std::size_t block = std::size_t{128} << 10;  ///< bytes that are read at once; at least 4096, at most 1 GiB
 };
 
 /// A receiving device over a capture. Move-only. Its packets are lent: they live until the next `receive`, which
