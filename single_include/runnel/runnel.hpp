@@ -33474,10 +33474,19 @@ struct refuse_target {
   icmpv6_kind v6;
   bool reset = false;
 
+  // Whether it says something about this packet. A later fragment of TCP is TCP too, as for nft: it is not
+  // answered, and does not pass.
+  [[nodiscard]] RUNNEL_INLINE bool fits(const subject& s) const noexcept {
+    std::uint64_t number = 0;
+    if (reset)
+      return s.headers.has<tcp>() || (match::detail::l4proto_of(s, number) && number == tcp_header::ip_protocol);
+    return (s.headers.has<ipv4>() ? v4.type : v6.type) != 0;
+  }
+  [[nodiscard]] constexpr bool is_for_both() const noexcept { return v4.type != 0 && v6.type != 0; }
   template <class Run>
   RUNNEL_INLINE target_end run(Run& r) const noexcept {
+    if (!fits(r.s)) return target_end::next_rule;
     const bool four = r.s.headers.template has<ipv4>();
-    if (reset ? !r.s.headers.template has<tcp>() : four ? v4.type == 0 : v6.type == 0) return target_end::next_rule;
     r.p.scratch(reset  ? refusal::tcp_reset
                 : four ? refusal::packed(v4.type, v4.code)
                        : refusal::packed(v6.type, v6.code));
@@ -33521,7 +33530,8 @@ struct divert_target : stage_defaults {
 [[nodiscard]] constexpr detail::refuse_target refuse() noexcept {
   return {icmp::unreachable::port, icmpv6::unreachable::port};
 }
-/// The same with a reset, for TCP; for others the rule has not matched. nft's `reject with tcp reset`.
+/// The same with a reset, for TCP; for others the rule has not matched. Later fragments of TCP do not
+/// pass either, and are not answered. nft's `reject with tcp reset`.
 [[nodiscard]] constexpr detail::refuse_target refuse_with_reset() noexcept { return {{}, {}, true}; }
 /// Hands a packet to a local handler: the hook's way `diverted` takes it, with the port in its `scratch`. Nothing in
 /// the packet changes. nft's `tproxy to :port accept`.
@@ -33931,6 +33941,7 @@ enum class statement_kind : std::uint8_t {
   translate_by_map,
   refuse,
   // what goes on to the next one
+  fits_refusal,  // whether the `reject` at the end of the rule is about this packet
   counter,
   limit,
   count_connections,
@@ -35508,10 +35519,7 @@ class statement_loader {
     statement verdict_there;
     if (parse_verdict(names_, in, begin_, verdict_there)) return add(verdict_there.kind, 0, verdict_there.index), true;
     if (match::detail::sees_map(*this, "vmap")) return parse_map(kind::look_up, "vmap", map_data::verdict), true;
-    if (in.accept_words("reject")) {
-      add(kind::refuse, parse_refusal(in, family_ != table_family::v6, family_ != table_family::v4));
-      return true;
-    }
+    if (in.accept_words("reject")) return parse_reject(), true;
     if (in.accept_words("snat")) return parse_translation(nat_kind::snat), true;
     if (in.accept_words("dnat")) return parse_translation(nat_kind::dnat), true;
     if (in.accept_words("masquerade")) return parse_own_address(nat_kind::masquerade), true;
@@ -35556,6 +35564,21 @@ class statement_loader {
     std::uint64_t k = 0;
     match::detail::parse_key(in, match::detail::describe(f), k);
     return k;
+  }
+  // A rule that says how to reject is about packets of that kind only, as in nft: what stands before is done to no
+  // others.
+  void parse_reject() noexcept {
+    const std::uint32_t form = parse_refusal(in, family_ != table_family::v6, family_ != table_family::v4);
+    const refuse_target& how = refusals[form].how;
+    if (r_.statements != 0 && (how.reset || (family_ == table_family::inet && !how.is_for_both()))) {
+      add(statement_kind::fits_refusal, form);
+      if (!in.good()) return;
+      statement* const first = t_.statements + r_.statement;
+      const statement fits = first[r_.statements - 1u];
+      for (std::size_t i = r_.statements - 1u; i != 0; --i) first[i] = first[i - 1];
+      first[0] = fits;
+    }
+    add(statement_kind::refuse, form);
   }
   // `counter`, `counter packets 1 bytes 54`: goes on from there.
   void parse_counter() noexcept {
@@ -36099,6 +36122,7 @@ target_end act(rule_table_parts& t, const statement& s, table_rule& rule, rule_r
     case kind::translate:
     case kind::translate_by_map: return translate(t, s, r);
     case kind::refuse: return refusals[s.value].how.run(r);
+    case kind::fits_refusal: return refusals[s.value].how.fits(r.s) ? target_end::next : target_end::next_rule;
     case kind::divert:
       if (!r.s.headers.has<tcp>() && !r.s.headers.has<udp>()) return target_end::next_rule;
       r.port = static_cast<std::uint16_t>(s.value);
@@ -36408,7 +36432,7 @@ class table_printer {
     match::detail::line l{out_};
     if (match::detail::lines_of(tree, root, true) == 1) match::detail::print_line(l, tree, root, true, 0);
     else match::detail::print_tree(l, tree, root);
-    for (std::size_t s = 0; s < r.statements; ++s) action(l.next(), t_.statements[r.statement + s], r);
+    actions(l, r);
   }
 
  private:
@@ -36437,8 +36461,14 @@ class table_printer {
       match::detail::line l{out_};
       if (split) match::detail::print_line(l, tree, root, true, i);
       else match::detail::print_tree(l, tree, root);
-      for (std::size_t s = 0; s < r.statements; ++s) action(l.next(), t_.statements[r.statement + s], r);
+      actions(l, r);
       out_ << '\n';
+    }
+  }
+  void actions(match::detail::line& l, const table_rule& r) noexcept {
+    for (std::size_t s = 0; s < r.statements; ++s) {
+      const statement& one = t_.statements[r.statement + s];
+      if (one.kind != statement_kind::fits_refusal) action(l.next(), one, r);
     }
   }
   void action(text_writer& to, const statement& s, const table_rule& r) noexcept {
@@ -36454,6 +36484,7 @@ class table_printer {
           to << " comment \"" << name(s.reason) << '"';
         return;
       case statement_kind::look_up: return map(to, " vmap ", s);
+      case statement_kind::fits_refusal: return;  // the reject says it
       case statement_kind::refuse:
         to << "reject";
         if (s.value != 0) to << " with " << refusals[s.value].with << ' ' << refusals[s.value].code;

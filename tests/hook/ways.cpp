@@ -138,6 +138,53 @@ TEST_CASE("rules known at compile time refuse and divert as well") {
         all);
 }
 
+TEST_CASE("later fragments of TCP do not get by a reset") {
+  place_of_ways t;
+  rules_for_test rules;
+  REQUIRE(load(rules,
+               "table inet t { chain c { type filter hook forward priority 0; policy accept;\n"
+               "reject with tcp reset\n } }"));
+  rule_table_slot live{rules};
+  const auto put = [&] {
+    ipv4_header part{.source = {10, 0, 0, 1}, .destination = {192, 0, 2, 1}, .fragment_offset = 16, .protocol = 6};
+    t.device.put(1, 16, {}, eth, part);
+    part.protocol = 17;
+    t.device.put(2, 16, {}, eth, part);
+  };
+  put();
+  CHECK(t.run(hook<hook_point::forward>(live)) == "accepted 2 0x0, refused 1 0xffffffff");
+  constexpr auto policy = runnel::rules(otherwise >> refuse_with_reset());
+  put();
+  CHECK(t.run(chain<hook_point::forward>(policy)) == "accepted 2 0x0, refused 1 0xffffffff");
+}
+
+TEST_CASE("what stands before a reject is done only to what it can refuse") {
+  constexpr const char* const marks =
+      "table inet filter {\n"
+      "\tchain c {\n"
+      "\t\ttype filter hook forward priority filter; policy accept;\n"
+      "\t\tmeta mark set 0x1 counter packets 0 bytes 0 reject with tcp reset\n"
+      "\t\tmeta mark set 0x2 limit rate 1/week burst 1 packets reject with icmpv6 no-route\n"
+      "\t\tmeta mark 0x0 counter packets 0 bytes 0 reject with icmpx no-route\n"
+      "\t}\n"
+      "}\n";
+  place_of_ways t;
+  rules_for_test rules;
+  REQUIRE(load(rules, marks));
+  CHECK(printed(rules) == marks);
+  rule_table_slot live{rules};
+  t.device.udp(1, 1);
+  CHECK(t.run(hook<hook_point::forward>(live)) == "refused 1 0x3000000");
+  t.device.tcp(2);
+  CHECK(t.run(hook<hook_point::forward>(live)) == "refused 2 0xffffffff");
+  t.device.udp6(3);
+  t.device.udp6(4);
+  CHECK(t.run(hook<hook_point::forward>(live)) == "accepted 4 0x0, refused 3 0x1000000");
+  const std::string said = printed(rules);
+  CHECK(said.find("mark set 0x1 counter packets 1 bytes 72 reject with tcp") != std::string::npos);
+  CHECK(said.find("0x0 counter packets 1 bytes 60 reject with icmpx") != std::string::npos);
+}
+
 TEST_CASE("what is wrong with reject and tproxy is said") {
   const auto says = [](const std::string& family, const std::string& head, const std::string& rule) {
     return why_not(("table " + family + " t {\n chain c {\n  type " + head + "\n  " + rule + "\n }\n}").c_str());

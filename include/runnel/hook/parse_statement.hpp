@@ -41,10 +41,7 @@ class statement_loader {
     statement verdict_there;
     if (parse_verdict(names_, in, begin_, verdict_there)) return add(verdict_there.kind, 0, verdict_there.index), true;
     if (match::detail::sees_map(*this, "vmap")) return parse_map(kind::look_up, "vmap", map_data::verdict), true;
-    if (in.accept_words("reject")) {
-      add(kind::refuse, parse_refusal(in, family_ != table_family::v6, family_ != table_family::v4));
-      return true;
-    }
+    if (in.accept_words("reject")) return parse_reject(), true;
     if (in.accept_words("snat")) return parse_translation(nat_kind::snat), true;
     if (in.accept_words("dnat")) return parse_translation(nat_kind::dnat), true;
     if (in.accept_words("masquerade")) return parse_own_address(nat_kind::masquerade), true;
@@ -89,6 +86,21 @@ class statement_loader {
     std::uint64_t k = 0;
     match::detail::parse_key(in, match::detail::describe(f), k);
     return k;
+  }
+  // A rule that says how to reject is about packets of that kind only, as in nft: what stands before is done to no
+  // others.
+  void parse_reject() noexcept {
+    const std::uint32_t form = parse_refusal(in, family_ != table_family::v6, family_ != table_family::v4);
+    const refuse_target& how = refusals[form].how;
+    if (r_.statements != 0 && (how.reset || (family_ == table_family::inet && !how.is_for_both()))) {
+      add(statement_kind::fits_refusal, form);
+      if (!in.good()) return;
+      statement* const first = t_.statements + r_.statement;
+      const statement fits = first[r_.statements - 1u];
+      for (std::size_t i = r_.statements - 1u; i != 0; --i) first[i] = first[i - 1];
+      first[0] = fits;
+    }
+    add(statement_kind::refuse, form);
   }
   // `counter`, `counter packets 1 bytes 54`: goes on from there.
   void parse_counter() noexcept {

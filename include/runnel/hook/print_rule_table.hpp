@@ -79,7 +79,7 @@ class table_printer {
     match::detail::line l{out_};
     if (match::detail::lines_of(tree, root, true) == 1) match::detail::print_line(l, tree, root, true, 0);
     else match::detail::print_tree(l, tree, root);
-    for (std::size_t s = 0; s < r.statements; ++s) action(l.next(), t_.statements[r.statement + s], r);
+    actions(l, r);
   }
 
  private:
@@ -108,8 +108,14 @@ class table_printer {
       match::detail::line l{out_};
       if (split) match::detail::print_line(l, tree, root, true, i);
       else match::detail::print_tree(l, tree, root);
-      for (std::size_t s = 0; s < r.statements; ++s) action(l.next(), t_.statements[r.statement + s], r);
+      actions(l, r);
       out_ << '\n';
+    }
+  }
+  void actions(match::detail::line& l, const table_rule& r) noexcept {
+    for (std::size_t s = 0; s < r.statements; ++s) {
+      const statement& one = t_.statements[r.statement + s];
+      if (one.kind != statement_kind::fits_refusal) action(l.next(), one, r);
     }
   }
   void action(text_writer& to, const statement& s, const table_rule& r) noexcept {
@@ -125,6 +131,7 @@ class table_printer {
           to << " comment \"" << name(s.reason) << '"';
         return;
       case statement_kind::look_up: return map(to, " vmap ", s);
+      case statement_kind::fits_refusal: return;  // the reject says it
       case statement_kind::refuse:
         to << "reject";
         if (s.value != 0) to << " with " << refusals[s.value].with << ' ' << refusals[s.value].code;

@@ -174,6 +174,7 @@ target_end act(rule_table_parts& t, const statement& s, table_rule& rule, rule_r
     case kind::translate:
     case kind::translate_by_map: return translate(t, s, r);
     case kind::refuse: return refusals[s.value].how.run(r);
+    case kind::fits_refusal: return refusals[s.value].how.fits(r.s) ? target_end::next : target_end::next_rule;
     case kind::divert:
       if (!r.s.headers.has<tcp>() && !r.s.headers.has<udp>()) return target_end::next_rule;
       r.port = static_cast<std::uint16_t>(s.value);

@@ -22,6 +22,7 @@ enum class statement_kind : std::uint8_t {
   translate_by_map,
   refuse,
   // what goes on to the next one
+  fits_refusal,  // whether the `reject` at the end of the rule is about this packet
   counter,
   limit,
   count_connections,

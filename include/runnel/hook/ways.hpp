@@ -20,11 +20,15 @@
 #include <runnel/flow/ports.hpp>
 #include <runnel/flow/stage.hpp>
 #include <runnel/hook/targets.hpp>
+#include <runnel/match/meta.hpp>
+#include <runnel/match/subject.hpp>
 #include <runnel/packet/drop_reason.hpp>
 #include <runnel/packet/packet.hpp>
 #include <runnel/packet/verdict.hpp>
 #include <runnel/wire/icmp.hpp>
 #include <runnel/wire/icmpv6.hpp>
+#include <runnel/wire/ipv4.hpp>
+#include <runnel/wire/tcp.hpp>
 
 namespace runnel {
 
@@ -93,10 +97,19 @@ struct refuse_target {
   icmpv6_kind v6;
   bool reset = false;
 
+  // Whether it says something about this packet. A later fragment of TCP is TCP too, as for nft: it is not
+  // answered, and does not pass.
+  [[nodiscard]] RUNNEL_INLINE bool fits(const subject& s) const noexcept {
+    std::uint64_t number = 0;
+    if (reset)
+      return s.headers.has<tcp>() || (match::detail::l4proto_of(s, number) && number == tcp_header::ip_protocol);
+    return (s.headers.has<ipv4>() ? v4.type : v6.type) != 0;
+  }
+  [[nodiscard]] constexpr bool is_for_both() const noexcept { return v4.type != 0 && v6.type != 0; }
   template <class Run>
   RUNNEL_INLINE target_end run(Run& r) const noexcept {
+    if (!fits(r.s)) return target_end::next_rule;
     const bool four = r.s.headers.template has<ipv4>();
-    if (reset ? !r.s.headers.template has<tcp>() : four ? v4.type == 0 : v6.type == 0) return target_end::next_rule;
     r.p.scratch(reset  ? refusal::tcp_reset
                 : four ? refusal::packed(v4.type, v4.code)
                        : refusal::packed(v6.type, v6.code));
@@ -140,7 +153,8 @@ struct divert_target : stage_defaults {
 [[nodiscard]] constexpr detail::refuse_target refuse() noexcept {
   return {icmp::unreachable::port, icmpv6::unreachable::port};
 }
-/// The same with a reset, for TCP; for others the rule has not matched. nft's `reject with tcp reset`.
+/// The same with a reset, for TCP; for others the rule has not matched. Later fragments of TCP do not
+/// pass either, and are not answered. nft's `reject with tcp reset`.
 [[nodiscard]] constexpr detail::refuse_target refuse_with_reset() noexcept { return {{}, {}, true}; }
 /// Hands a packet to a local handler: the hook's way `diverted` takes it, with the port in its `scratch`. Nothing in
 /// the packet changes. nft's `tproxy to :port accept`.
