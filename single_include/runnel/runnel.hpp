@@ -46714,21 +46714,22 @@ class expectation_set {
     to->next = head;
     head = static_cast<std::uint32_t>(to - places_);
   }
-  // Whether a connection to where this one goes is waited for by another one than `master`.
-  [[nodiscard]] bool awaits(const connection_tuple& t, std::uint32_t master, std::uint32_t now) const noexcept {
+  // Whether this connection is waited for by another one than `master`, which `lives` says to be there.
+  template <class Lives>
+  [[nodiscard]] bool awaits(const connection_tuple& t, std::uint32_t master, std::uint32_t now,
+                            const Lives& lives) const noexcept {
     for (std::uint32_t i = 0; i < reach(); ++i) {
       const expectation& p = at(t, i);
-      if (p.used && p.master != master && same_target(p.tuple, t) && static_cast<std::int32_t>(p.deadline - now) > 0)
-        return true;
+      if (p.master != master && meets(p, t, now) && lives(p)) return true;
     }
     return false;
   }
   // The expectation that a new connection meets; it is taken out. False when there is none.
-  bool take(const connection_tuple& t, std::uint32_t now, expectation& to) noexcept {
+  template <class Lives>
+  bool take(const connection_tuple& t, std::uint32_t now, expectation& to, const Lives& lives) noexcept {
     for (std::uint32_t i = 0; i < reach(); ++i) {
       expectation& p = at(t, i);
-      if (!p.used || !same_target(p.tuple, t) || static_cast<std::int32_t>(p.deadline - now) <= 0) continue;
-      if (!p.any_source && !same_source(p.tuple, t)) continue;
+      if (!meets(p, t, now) || !lives(p)) continue;
       to = p;
       remove(p);
       return true;
@@ -46741,7 +46742,7 @@ class expectation_set {
     if (used_ == 0) return;
     hand_ = hand_ + 1 < count_ ? hand_ + 1 : 0;
     expectation& p = places_[hand_];
-    if (p.used && static_cast<std::int32_t>(p.deadline - now) <= 0) remove(p);
+    if (p.used && left(p, now) <= 0) remove(p);
   }
 
  private:
@@ -46764,8 +46765,8 @@ class expectation_set {
   [[nodiscard]] static bool same_target(const connection_tuple& a, const connection_tuple& b) noexcept {
     return a.destination6() == b.destination6() && (a.rest() & not_source) == (b.rest() & not_source);
   }
-  [[nodiscard]] static bool same_source(const connection_tuple& a, const connection_tuple& b) noexcept {
-    return a.source6() == b.source6();
+  [[nodiscard]] static bool meets(const expectation& e, const connection_tuple& t, std::uint32_t now) noexcept {
+    return e.used && same_target(e.tuple, t) && (e.any_source || e.tuple.source6() == t.source6()) && left(e, now) > 0;
   }
   [[nodiscard]] static std::int32_t left(const expectation& e, std::uint32_t now) noexcept {
     return e.used ? static_cast<std::int32_t>(e.deadline - now) : INT32_MIN;
@@ -47670,14 +47671,19 @@ class connection_table {
     e.master = number_of(master), e.master_born = is_confirmed(master) ? master.created_ : now, e.deadline = now + d;
     expectations_.insert(e, now);
   }
+  // What was announced is waited for no longer than who announced it is there.
+  [[nodiscard]] auto whose_master_lives() const noexcept {
+    return [this](const detail::expectation& e) {
+      const connection& master = records_[e.master];
+      return is_confirmed(master) && master.created_ == e.master_born;
+    };
+  }
   // A connection that has just begun, when it was announced.
   [[gnu::noinline]] void meet_expectation(connection& c, const connection_tuple& t, std::uint64_t now) noexcept {
     detail::expectation met;
-    if (!expectations_.take(t, static_cast<std::uint32_t>(now), met)) return;
-    const connection& master = records_[met.master];
-    if (!is_confirmed(master) || master.created_ != met.master_born) return;
+    if (!expectations_.take(t, static_cast<std::uint32_t>(now), met, whose_master_lives())) return;
     c.bits() |= connection_status::expected;
-    c.mark(master.mark());
+    c.mark(records_[met.master].mark());
     if (met.translated) follow_master(c, t, met.reply);
   }
   // What was announced is translated as who announced it has to see it (the kernel's nf_nat_follow_master()).
@@ -51228,7 +51234,8 @@ struct translated {
   }
   static bool is_awaited(const connection_table& t, const connection& master, const connection_tuple& to,
                          instant now) noexcept {
-    return t.expectations_.awaits(to, t.number_of(master), static_cast<std::uint32_t>(ticks_at(now)));
+    return t.expectations_.awaits(to, t.number_of(master), static_cast<std::uint32_t>(ticks_at(now)),
+                                  t.whose_master_lives());
   }
 };
 

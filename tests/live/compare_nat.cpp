@@ -5,10 +5,12 @@
 //
 //     compare_nat IN OUT PACKETS SEED
 #include <algorithm>
+#include <array>
 #include <ctime>
 #include <map>
 #include <memory>
 #include <new>
+#include <set>
 
 #include <runnel/flow.hpp>
 #include <runnel/hook.hpp>
@@ -56,7 +58,7 @@ constexpr auto sources =
 
 static_pool<pool_config{.packets = 64, .bytes = 2048, .headroom = 64, .bare = 64}> memory;
 static_connection_table<connection_config{
-    .connections = 60000, .ipv6_connections = 30000, .unconfirmed = 64, .seed = 7}>
+    .connections = 60000, .ipv6_connections = 30000, .unconfirmed = 64, .expectations = 16384, .seed = 7}>
     connections{7, {.checksum = true}};
 static_nat_table<nat_config{.sequences = 10000}> translations{connections, 7};
 static_virtual_fragment_table<fragment_config{.fragments = 3000, .datagrams = 1500}> fragments{7};
@@ -168,6 +170,21 @@ bool another_port(const frame_bytes& a, const frame_bytes& b) {
   return true;
 }
 
+// From and to which port it goes; zeros if it has none.
+std::array<std::uint64_t, 2> ports_of(const frame_bytes& p) {
+  const ip_places in{p};
+  const std::uint8_t protocol = p[in.protocol];
+  if ((protocol != 6 && protocol != 17) || p.size() < in.header + 4) return {};
+  return {get16(p, in.header), get16(p, in.header + 2)};
+}
+
+// Whether both announce another port than the one that is taken.
+bool another_announcement(const frame_bytes& sent, const frame_bytes& kernel, const frame_bytes& ours) {
+  const auto says = ftp_through_nat::announced_in;
+  return says(kernel) != 0 && says(kernel) != says(sent) && says(ours) != 0 && says(ours) != says(sent) &&
+         sum_is_right(ours);
+}
+
 // What differences are listed by: what the conversation says, or the protocol.
 std::string kind_of(const nat_conversation& from, const frame_bytes& packet) {
   const std::string told = from.kind();
@@ -255,6 +272,7 @@ int main(int argc, char** argv) {
   std::map<std::string, unsigned> met;
   std::uint16_t number = 0;
   unsigned random_ports = 0;
+  std::set<std::uint64_t> chosen;  // ports that one of both has chosen at random
   for (unsigned n = 0; n < packets; ++n) {
     while (open.size() < 8) {
       ++number;
@@ -281,7 +299,16 @@ int main(int argc, char** argv) {
     if (kernel.empty()) ++met["dropped by the kernel"];
     one.story += "    " + text_of(sent[0]) + (sent.size() != 1 ? " fragments " + std::to_string(sent.size()) : "") +
                  one.it->note() + "  ->  " + shown(kernel) + (same ? "\n" : " | " + shown(ours) + "\n");
-    if (!same && kernel.size() == ours.size() && another_port(whole(kernel), whole(ours))) {
+    const bool elsewhere = !same && kernel.size() == ours.size() && another_port(whole(kernel), whole(ours));
+    const bool announced = !same && kernel.size() == 1 && ours.size() == 1 && kind.starts_with("FTP ") &&
+                           another_announcement(sent[0], kernel[0], ours[0]);
+    if (elsewhere || announced) {
+      ++random_ports;
+      for (const frame_bytes& p : {whole(kernel), whole(ours)})
+        chosen.insert(announced ? ftp_through_nat::announced_in(p) : ports_of(p)[0]);
+      chosen.erase(0);
+    } else if (!same && std::any_of(ports_of(sent[0]).begin(), ports_of(sent[0]).end(),
+                                    [&](std::uint64_t port) { return chosen.contains(port); })) {
       ++random_ports;
     } else if (!same) {
       const std::string what =
@@ -296,6 +323,9 @@ int main(int argc, char** argv) {
       }
     }
     if (!same || --one.left == 0) open.erase(open.begin() + static_cast<std::ptrdiff_t>(at));
+    // From here on another one has the port for the kernel than for us.
+    if (!same && kind.starts_with("TCP that shares"))
+      std::erase_if(open, [](const running& r) { return r.it->shares(); });
   }
   std::printf("%u packets, %u given a random port", packets, random_ports);
   for (const auto& [what, times] : met) std::printf(", %u %s", times, what.c_str());

@@ -73,8 +73,7 @@ class ftp_through_nat final : public nat_conversation {
       outside_.given[0] = in.address(p, false), outside_.given[1] = in.address(p, true);
       outside_ports_[0] = port(0), outside_ports_[1] = port(2);
     }
-    const std::size_t text = in.header + (p[in.header + 12] >> 4) * 4u;
-    const std::string line(p.begin() + static_cast<std::ptrdiff_t>(text), p.end());
+    const std::string line = line_of(p);
     const auto number = static_cast<std::uint32_t>(get16(p, in.header + 4) << 16 | get16(p, in.header + 6));
     arrived_[!by_server_] = number + static_cast<std::uint32_t>(line.size()) + ((p[in.header + 13] & SYN) != 0);
     if (announces_ && (announced_ = port_in(line)) != 0) data_step_ = 0;
@@ -84,8 +83,14 @@ class ftp_through_nat final : public nat_conversation {
     return announces_ ? "FTP " + form_ : "FTP";
   }
   std::string note() const override { return data_ ? "" : " " + shown_; }
+  // The port that a segment announces, 0 if none.
+  static std::uint16_t announced_in(const frame_bytes& p) { return port_in(line_of(p)); }
 
  private:
+  static std::string line_of(const frame_bytes& p) {
+    const std::size_t transport = ip_places{p}.header, text = transport + (p[transport + 12] >> 4) * 4u;
+    return {p.begin() + static_cast<std::ptrdiff_t>(text), p.end()};
+  }
   // A segment of the control connection.
   frame_bytes says(bool by_server, std::uint8_t flags, const std::string& text) {
     const hosts& view = by_server ? outside_ : inside_;

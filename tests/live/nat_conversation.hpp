@@ -49,6 +49,8 @@ class nat_conversation {
   virtual void forwarded(const std::vector<frame_bytes>& seen) = 0;
   /// What differences are listed by, if that is not to be seen in the packet.
   virtual std::string kind() const { return {}; }
+  /// Whether it has a port that only one of several may have.
+  virtual bool shares() const { return false; }
   /// What is not to be seen in the packet, for the story.
   virtual std::string note() const { return {}; }
 
@@ -117,6 +119,7 @@ class flow_through_nat final : public nat_conversation {
     if (shares_port_ && (!is_error_ || kind_of_error_ == "an error")) return "TCP that shares its one port";
     return is_error_ ? kind_of_error_ : std::string();
   }
+  bool shares() const override { return shares_port_; }
   std::string note() const override { return is_error_ ? note_ : std::string(); }
 
  private:

@@ -253,9 +253,12 @@ TEST_CASE("expectations that are the only ones of their connections, against a l
       list.push_back({to, master, deadline, only});
     } else {
       detail::expectation met;
+      const auto gone = static_cast<std::uint32_t>(random.below(masters));
+      const auto lives = [gone](const detail::expectation& e) { return e.master != gone; };
       const auto is = std::find_if(list.begin(), list.end(), [&](const known& k) { return k.tuple == to; });
-      const bool there = is != list.end() && !is_over(*is);
-      CHECK(all.take(to, now, met) == there);
+      const bool there = is != list.end() && !is_over(*is) && is->master != gone;
+      CHECK(all.awaits(to, master, now, lives) == (there && is->master != master));
+      CHECK(all.take(to, now, met, lives) == there);
       if (there) {
         CHECK(met.master == is->master);
         list.erase(is);

@@ -443,7 +443,7 @@ TEST_CASE("an announcement whose time is over does not come back when the clock 
   for (unsigned i = 0; i < 8; ++i) all.expire_one(1000);
   CHECK(all.empty());
   detail::expectation met;
-  CHECK_FALSE(all.take(to, 2000 + 0x8000'0000u, met));
+  CHECK_FALSE(all.take(to, 2000 + 0x8000'0000u, met, [](const detail::expectation&) { return true; }));
 }
 
 TEST_CASE("what one way of a branch tracks in another table is not what packets on its other ways belong to") {

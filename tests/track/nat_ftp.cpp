@@ -171,6 +171,30 @@ TEST_CASE("active FTP: EPRT, and a port that somebody else has announced becomes
   CHECK(t.translations->sequences().size() == 2);
 }
 
+TEST_CASE("active FTP: a port is taken for the server that waits for it, as long as who announced it is there") {
+  ftp_rig t;
+  const auto announces = [&](ipv4_address client, std::uint16_t port, ipv4_address server) {
+    (void)t.say(client, port, server, 21, ftp_syn, 99, 0);
+    (void)t.say(server, 21, box, port, ftp_syn | ftp_ack, 899, 100);
+    (void)t.say(client, port, server, 21, ftp_ack, 100, 900);
+    return t
+        .say(client, port, server, 21, ftp_ack, 100, 900,
+             "PORT 10,0,0," + std::to_string(client.value() & 255) + ",19,137\r\n")
+        .payload;
+  };
+  const std::string as_it_was = "PORT 192,0,2,254,19,137\r\n";
+  CHECK(announces(in1, 5000, out1) == as_it_was);
+  CHECK(announces(in2, 6000, out2) == as_it_was);
+  CHECK(announces(in2, 7000, out1) != as_it_was);
+  t.connections->for_each([&](connection& c) {
+    if (t.connections->original(c).source_port() == 5000) t.connections->erase(c);
+  });
+  CHECK(announces(in2, 8000, out1) == as_it_was);
+  // Nobody waits for what was announced by the one that is gone.
+  CHECK(t.say(out1, 20, box, 5001, ftp_syn, 5, 0).ends == "tcp 198.51.100.1:20 > 10.0.0.2:5001");
+  CHECK(t.say(out2, 20, box, 5001, ftp_syn, 5, 0).ends == "tcp 198.51.100.2:20 > 10.0.0.2:5001");
+}
+
 TEST_CASE("passive FTP to a server behind a port forward: what it answers to PASV and EPSV is translated") {
   ftp_rig t;
   t.control = 2121;

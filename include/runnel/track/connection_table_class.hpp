@@ -366,14 +366,19 @@ class connection_table {
     e.master = number_of(master), e.master_born = is_confirmed(master) ? master.created_ : now, e.deadline = now + d;
     expectations_.insert(e, now);
   }
+  // What was announced is waited for no longer than who announced it is there.
+  [[nodiscard]] auto whose_master_lives() const noexcept {
+    return [this](const detail::expectation& e) {
+      const connection& master = records_[e.master];
+      return is_confirmed(master) && master.created_ == e.master_born;
+    };
+  }
   // A connection that has just begun, when it was announced.
   [[gnu::noinline]] void meet_expectation(connection& c, const connection_tuple& t, std::uint64_t now) noexcept {
     detail::expectation met;
-    if (!expectations_.take(t, static_cast<std::uint32_t>(now), met)) return;
-    const connection& master = records_[met.master];
-    if (!is_confirmed(master) || master.created_ != met.master_born) return;
+    if (!expectations_.take(t, static_cast<std::uint32_t>(now), met, whose_master_lives())) return;
     c.bits() |= connection_status::expected;
-    c.mark(master.mark());
+    c.mark(records_[met.master].mark());
     if (met.translated) follow_master(c, t, met.reply);
   }
   // What was announced is translated as who announced it has to see it (the kernel's nf_nat_follow_master()).

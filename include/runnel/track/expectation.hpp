@@ -66,21 +66,22 @@ class expectation_set {
     to->next = head;
     head = static_cast<std::uint32_t>(to - places_);
   }
-  // Whether a connection to where this one goes is waited for by another one than `master`.
-  [[nodiscard]] bool awaits(const connection_tuple& t, std::uint32_t master, std::uint32_t now) const noexcept {
+  // Whether this connection is waited for by another one than `master`, which `lives` says to be there.
+  template <class Lives>
+  [[nodiscard]] bool awaits(const connection_tuple& t, std::uint32_t master, std::uint32_t now,
+                            const Lives& lives) const noexcept {
     for (std::uint32_t i = 0; i < reach(); ++i) {
       const expectation& p = at(t, i);
-      if (p.used && p.master != master && same_target(p.tuple, t) && static_cast<std::int32_t>(p.deadline - now) > 0)
-        return true;
+      if (p.master != master && meets(p, t, now) && lives(p)) return true;
     }
     return false;
   }
   // The expectation that a new connection meets; it is taken out. False when there is none.
-  bool take(const connection_tuple& t, std::uint32_t now, expectation& to) noexcept {
+  template <class Lives>
+  bool take(const connection_tuple& t, std::uint32_t now, expectation& to, const Lives& lives) noexcept {
     for (std::uint32_t i = 0; i < reach(); ++i) {
       expectation& p = at(t, i);
-      if (!p.used || !same_target(p.tuple, t) || static_cast<std::int32_t>(p.deadline - now) <= 0) continue;
-      if (!p.any_source && !same_source(p.tuple, t)) continue;
+      if (!meets(p, t, now) || !lives(p)) continue;
       to = p;
       remove(p);
       return true;
@@ -93,7 +94,7 @@ class expectation_set {
     if (used_ == 0) return;
     hand_ = hand_ + 1 < count_ ? hand_ + 1 : 0;
     expectation& p = places_[hand_];
-    if (p.used && static_cast<std::int32_t>(p.deadline - now) <= 0) remove(p);
+    if (p.used && left(p, now) <= 0) remove(p);
   }
 
  private:
@@ -116,8 +117,8 @@ class expectation_set {
   [[nodiscard]] static bool same_target(const connection_tuple& a, const connection_tuple& b) noexcept {
     return a.destination6() == b.destination6() && (a.rest() & not_source) == (b.rest() & not_source);
   }
-  [[nodiscard]] static bool same_source(const connection_tuple& a, const connection_tuple& b) noexcept {
-    return a.source6() == b.source6();
+  [[nodiscard]] static bool meets(const expectation& e, const connection_tuple& t, std::uint32_t now) noexcept {
+    return e.used && same_target(e.tuple, t) && (e.any_source || e.tuple.source6() == t.source6()) && left(e, now) > 0;
   }
   [[nodiscard]] static std::int32_t left(const expectation& e, std::uint32_t now) noexcept {
     return e.used ? static_cast<std::int32_t>(e.deadline - now) : INT32_MIN;

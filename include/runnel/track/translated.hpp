@@ -64,7 +64,8 @@ struct translated {
   }
   static bool is_awaited(const connection_table& t, const connection& master, const connection_tuple& to,
                          instant now) noexcept {
-    return t.expectations_.awaits(to, t.number_of(master), static_cast<std::uint32_t>(ticks_at(now)));
+    return t.expectations_.awaits(to, t.number_of(master), static_cast<std::uint32_t>(ticks_at(now)),
+                                  t.whose_master_lives());
   }
 };
 
