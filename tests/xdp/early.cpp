@@ -9,9 +9,17 @@ using namespace runnel::test;
 
 namespace {
 
+// A device whose frames are looked at while it hands them out, where no stage wants packets.
+template <class Device>
+struct near : Device {
+  using Device::Device;
+  static constexpr bool bytes_are_near = true;
+};
+
+template <class Wire = test_device>
 struct fixture {
   counted_pool memory;
-  test_device wire{memory};
+  Wire wire{memory};
   numbers arrived;
 };
 
@@ -22,7 +30,7 @@ auto by_number(unsigned n, verdict v) {
 }  // namespace
 
 TEST_CASE("an early verdict may ask for any header, and frames without it pass") {
-  fixture t;
+  fixture<> t;
   t.wire.udp(1);
   t.wire.tcp(2);
   t.wire.unknown(3);
@@ -42,7 +50,7 @@ TEST_CASE("an early verdict may ask for any header, and frames without it pass")
 }
 
 TEST_CASE("an early verdict that returns nothing passes all frames") {
-  fixture t;
+  fixture<> t;
   t.wire.several(1, 3);
   int calls = 0;
   auto path = xdp([&](ethernet) { ++calls; }) | note(t.arrived);
@@ -52,7 +60,7 @@ TEST_CASE("an early verdict that returns nothing passes all frames") {
 }
 
 TEST_CASE("an early verdict may ask for the time, a subject and the frame") {
-  fixture t;
+  fixture<> t;
   t.wire.put(5, 18, instant{42}, eth, ipv4_header{.source = {10, 0, 0, 1}}, udp_header{.source_port = 5});
   int calls = 0;
   auto path = xdp([&](instant now, const subject& s, const frame& f, udp u) {
@@ -68,7 +76,7 @@ TEST_CASE("an early verdict may ask for the time, a subject and the frame") {
 }
 
 TEST_CASE("every early verdict is counted at the program that said it, and later programs do not see the frame") {
-  fixture t;
+  fixture<> t;
   test_device out{t.memory};
   t.wire.several(1, 6);
   int last = 0;
@@ -90,8 +98,8 @@ TEST_CASE("every early verdict is counted at the program that said it, and later
   CHECK(counters_of<4>(path).bytes == 2 * 60);
 }
 
-TEST_CASE("redirect(i) goes to target i of the program that says it") {
-  fixture t;
+TEST_CASE_TEMPLATE("redirect(i) goes to target i of the program that says it", Wire, test_device, near<test_device>) {
+  fixture<Wire> t;
   test_device a{t.memory}, b{t.memory}, c{t.memory}, d{t.memory};
   t.wire.several(1, 6);
   auto path =
@@ -107,8 +115,8 @@ TEST_CASE("redirect(i) goes to target i of the program that says it") {
   CHECK(counters_of<1>(path).count(verdict_code::redirect) == 3);
 }
 
-TEST_CASE("a frame that a device refuses keeps back none behind it") {
-  fixture t;
+TEST_CASE_TEMPLATE("a frame that a device refuses keeps back none behind it", Wire, test_device, near<test_device>) {
+  fixture<Wire> t;
   test_device a{t.memory};
   t.wire.several(1, 6);
   SUBCASE("elsewhere") {
@@ -127,8 +135,9 @@ TEST_CASE("a frame that a device refuses keeps back none behind it") {
   }
 }
 
-TEST_CASE("frames that go elsewhere in a row go in one call of the device, which may be one of the system") {
-  fixture t;
+TEST_CASE_TEMPLATE("frames that go elsewhere in a row go in one call of the device, which may be one of the system",
+                   Wire, test_device, near<test_device>) {
+  fixture<Wire> t;
   test_device a{t.memory};
   t.wire.several(1, 40);
   auto path = xdp([](frame& f) -> verdict { return number_of(f) == 4 ? drop : redirect(0); }, a) | discard;
@@ -138,9 +147,10 @@ TEST_CASE("frames that go elsewhere in a row go in one call of the device, which
   CHECK(counters_of<0>(path).count(verdict_code::redirect) == 39);
 }
 
-TEST_CASE("frames for which there is one descriptor go one after the other") {
+TEST_CASE_TEMPLATE("frames for which there is one descriptor go one after the other", Wire, test_device,
+                   near<test_device>) {
   counted_pool memory({.packets = 8, .bytes = 256, .headroom = 64, .bare = 1});
-  test_device wire{memory}, a{memory};
+  Wire wire{memory}, a{memory};
   wire.lend_bytes();
   wire.several(1, 5);
   auto path = xdp([](frame&) { return redirect(0); }, a) | discard;
@@ -150,7 +160,7 @@ TEST_CASE("frames for which there is one descriptor go one after the other") {
 }
 
 TEST_CASE("a redirect to a target that is not there is a drop, also where its number does not fit a byte") {
-  fixture t;
+  fixture<> t;
   test_device a{t.memory};
   t.wire.several(1, 3);
   auto path =
@@ -163,8 +173,9 @@ TEST_CASE("a redirect to a target that is not there is a drop, also where its nu
   CHECK(counters_of<0>(path).count(verdict_code::redirect) == 0);
 }
 
-TEST_CASE("a redirect that the target has no room for is a drop with that cause") {
-  fixture t;
+TEST_CASE_TEMPLATE("a redirect that the target has no room for is a drop with that cause", Wire, test_device,
+                   near<test_device>) {
+  fixture<Wire> t;
   test_device a{t.memory};
   a.transmits_at_most(1);
   t.wire.several(1, 3);
@@ -175,8 +186,8 @@ TEST_CASE("a redirect that the target has no room for is a drop with that cause"
   CHECK(counters_of<0>(path).dropped(drop_reason::transmit_full) == 2);
 }
 
-TEST_CASE("tx on a device that has no room is a drop with that cause") {
-  fixture t;
+TEST_CASE_TEMPLATE("tx on a device that has no room is a drop with that cause", Wire, test_device, near<test_device>) {
+  fixture<Wire> t;
   t.wire.transmits_at_most(1);
   t.wire.several(1, 3);
   auto path = xdp([](ethernet) { return tx; }) | discard;
@@ -201,9 +212,10 @@ class frame_port : public test_device {
   std::size_t room = 100;
 };
 
-TEST_CASE("tx goes back as frames to a device that takes frames, and no packet is made") {
+TEST_CASE_TEMPLATE("tx goes back as frames to a device that takes frames, and no packet is made", Wire, frame_port,
+                   near<frame_port>) {
   counted_pool memory;
-  frame_port port{memory};
+  Wire port{memory};
   port.several(1, 5);
   auto path = xdp([](frame& f) { return number_of(f) == 3 ? drop : tx; }) | discard;
   run(attach(port, path));
@@ -213,9 +225,11 @@ TEST_CASE("tx goes back as frames to a device that takes frames, and no packet i
   CHECK(counters_of<0>(path).dropped(drop_reason::policy) == 1);
 }
 
-TEST_CASE("what a device does not take back of a run of frames is dropped with that cause, and its slots come home") {
+TEST_CASE_TEMPLATE(
+    "what a device does not take back of a run of frames is dropped with that cause, and its slots come home", Wire,
+    frame_port, near<frame_port>) {
   counted_pool memory;
-  frame_port port{memory};
+  Wire port{memory};
   port.several(1, 6);
   port.room = 2;
   auto path = xdp([](frame& f) { return number_of(f) == 6 ? pass : tx; }) | discard;
@@ -228,7 +242,7 @@ TEST_CASE("what a device does not take back of a run of frames is dropped with t
 }
 
 TEST_CASE("mut<> in an early verdict writes to the frame, and the packet has what was written") {
-  fixture t;
+  fixture<> t;
   t.wire.udp(1);
   int seen = 0;
   auto path =
@@ -238,7 +252,7 @@ TEST_CASE("mut<> in an early verdict writes to the frame, and the packet has wha
 }
 
 TEST_CASE("a program that changes the frame's headers is followed by programs and stages that see the new ones") {
-  fixture t;
+  fixture<> t;
   t.wire.put(1, 18, {}, eth, ipv4_header{.source = {10, 0, 0, 1}}, udp_header{.source_port = 1}, eth,
              ipv4_header{.source = {10, 9, 9, 9}}, tcp_header{.source_port = 77});
   std::string seen;
@@ -261,7 +275,7 @@ TEST_CASE("a program that changes the frame's headers is followed by programs an
 }
 
 TEST_CASE("a frame that was resized before it was dropped leaves the byte counts of later programs in order") {
-  fixture t;
+  fixture<> t;
   t.wire.several(1, 2);
   auto path =
       xdp([](frame& f) { (void)f.push(20); }) | xdp(by_number(1, drop)) | xdp([](ethernet) {}) | note(t.arrived);
@@ -272,8 +286,28 @@ TEST_CASE("a frame that was resized before it was dropped leaves the byte counts
   CHECK(counters_of<3>(path).bytes == 80);
 }
 
+TEST_CASE_TEMPLATE("frames that were resized come to the end as they are then", Wire, test_device, near<test_device>) {
+  fixture<Wire> t;
+  t.wire.several(1, 3);
+  auto path = xdp([](frame& f) { (void)f.push(number_of(f) * 10); }) | xdp(by_number(2, drop)) | discard;
+  run(attach(t.wire, path));
+  CHECK(counters_of<0>(path).bytes == 3 * 60);
+  CHECK(counters_of<1>(path).bytes == 3 * 60);
+  CHECK(counters_of<2>(path).bytes == 70 + 90);
+  CHECK(counters_of<2>(path).packets == 2);
+}
+
+TEST_CASE_TEMPLATE("early verdicts know the time that the last frame of their burst brings", Wire, test_device,
+                   near<test_device>) {
+  fixture<Wire> t;
+  for (const std::int64_t when : {5, 6, 7}) t.wire.put(1, 18, instant{when}, eth, ipv4_header{}, udp_header{});
+  std::int64_t sum = 0;
+  run(attach(t.wire, xdp([&](instant now) { sum += now.ns; }) | discard, {.budget = 3}));
+  CHECK(sum == 3 * 7);
+}
+
 TEST_CASE("what an early verdict found is not looked for again by parse()") {
-  fixture t;
+  fixture<> t;
   t.wire.udp(1);
   layers before{};
   auto path = xdp([](ipv4) {}) | [&](packet& p) { before = p.layers(); } | parse() | note(t.arrived);
@@ -284,7 +318,7 @@ TEST_CASE("what an early verdict found is not looked for again by parse()") {
 }
 
 TEST_CASE("where no early verdict asks for a header, none is looked for") {
-  fixture t;
+  fixture<> t;
   t.wire.udp(1);
   layers before{};
   auto path = xdp([](frame&) {}) | [&](packet& p) { before = p.layers(); } | parse() | [](ipv4) {} | note(t.arrived);
@@ -294,7 +328,7 @@ TEST_CASE("where no early verdict asks for a header, none is looked for") {
 }
 
 TEST_CASE("parse() drops what an early verdict let pass and found malformed, with the cause") {
-  fixture t;
+  fixture<> t;
   t.wire.broken(1);
   auto path = xdp([](ipv4) {}) | parse() | note(t.arrived);
   run(attach(t.wire, path));
@@ -302,9 +336,10 @@ TEST_CASE("parse() drops what an early verdict let pass and found malformed, wit
   CHECK(counters_of<1>(path).dropped(drop_reason::ip_version) == 1);
 }
 
-TEST_CASE("a pipeline of early verdicts that ends in discard never makes a packet") {
+TEST_CASE_TEMPLATE("a pipeline of early verdicts that ends in discard never makes a packet", Wire, test_device,
+                   near<test_device>) {
   counted_pool memory{pool_config{.packets = 4, .bytes = 256, .headroom = 0, .bare = 0}};
-  test_device wire{memory};
+  Wire wire{memory};
   wire.lend_bytes();
   wire.several(1, 6);
   int seen = 0;
@@ -327,9 +362,10 @@ TEST_CASE("discard alone takes frames and makes no packet") {
   CHECK(wire.done());
 }
 
-TEST_CASE("tx and redirect of lent bytes need a descriptor, and are dropped when there is none") {
+TEST_CASE_TEMPLATE("tx and redirect of lent bytes need a descriptor, and are dropped when there is none", Wire,
+                   test_device, near<test_device>) {
   counted_pool memory{pool_config{.packets = 4, .bytes = 256, .headroom = 0, .bare = 0}};
-  test_device wire{memory}, out{memory};
+  Wire wire{memory}, out{memory};
   wire.lend_bytes();
   wire.several(1, 2);
   auto path = xdp(by_number(1, tx)) | xdp(by_number(2, redirect(0)), out) | discard;
@@ -341,7 +377,7 @@ TEST_CASE("tx and redirect of lent bytes need a descriptor, and are dropped when
 }
 
 TEST_CASE("early verdicts without packets to make are also the whole of an uncounted pipeline") {
-  fixture t;
+  fixture<> t;
   t.wire.several(1, 4);
   auto path = uncounted | xdp(by_number(1, drop)) | xdp(by_number(2, tx)) | parse() | note(t.arrived);
   CHECK(sizeof path <= 64);

@@ -25,6 +25,7 @@
 #include <runnel/base/result.hpp>
 #include <runnel/base/time.hpp>
 #include <runnel/device/device.hpp>
+#include <runnel/device/heap_pages.hpp>
 #include <runnel/device/large_file.hpp>
 #include <runnel/device/pcap_parser.hpp>
 #include <runnel/device/posix.hpp>
@@ -60,6 +61,8 @@ struct pcap_reader_options {
 /// `open`: with nothing to read, `receive` returns 0, and `wait_handle()` is what to wait on.
 class pcap_reader {
  public:
+  /// See `receiving_device`: the kernel has just copied them.
+  static constexpr bool bytes_are_near = true;
   /// Opens the capture at `path`, "-" being standard input. Packets get their descriptors from `memory`, which must
   /// outlive the reader. Fails, with a sentence, when it cannot be read or does not begin like a capture.
   [[nodiscard]] static result<pcap_reader, error> open(const char* path, pool& memory,
@@ -84,7 +87,7 @@ class pcap_reader {
         memory_(other.memory_),
         options_(other.options_),
         parser_(other.parser_),
-        storage_(static_cast<detail::mapping&&>(other.storage_)),
+        storage_(static_cast<detail::heap_pages&&>(other.storage_)),
         begin_(other.begin_),
         end_(other.end_),
         held_(other.held_),
@@ -262,7 +265,8 @@ class pcap_reader {
     std::size_t to = left <= front ? front - left : 0;
     if (need > storage_.size() - to) to = 0;
     if (need > storage_.size()) {
-      detail::mapping larger(front + (need > options_.block ? (need + options_.block) / 4096 * 4096 : options_.block));
+      detail::heap_pages larger(front +
+                                (need > options_.block ? (need + options_.block) / 4096 * 4096 : options_.block));
       if (larger.data() == nullptr) {
         text<64> why;
         why << "no memory for a record of " << std::uint64_t{need} << " bytes";
@@ -270,7 +274,7 @@ class pcap_reader {
         return false;
       }
       __builtin_memcpy(larger.data(), storage_.data() + begin_, left);
-      storage_ = static_cast<detail::mapping&&>(larger);
+      storage_ = static_cast<detail::heap_pages&&>(larger);
     } else {
       __builtin_memmove(storage_.data() + to, storage_.data() + begin_, left);
     }
@@ -331,7 +335,7 @@ class pcap_reader {
   pool* memory_;
   pcap_reader_options options_;
   pcap_parser parser_;
-  detail::mapping storage_;
+  detail::heap_pages storage_;
   std::size_t begin_;  // of what is not parsed yet, in storage_
   std::size_t end_;
   frame held_{};

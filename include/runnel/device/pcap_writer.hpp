@@ -20,6 +20,7 @@
 #include <runnel/base/result.hpp>
 #include <runnel/base/time.hpp>
 #include <runnel/device/device.hpp>
+#include <runnel/device/heap_pages.hpp>
 #include <runnel/device/large_file.hpp>
 #include <runnel/device/partial_checksum.hpp>
 #include <runnel/device/pcap_record.hpp>
@@ -253,7 +254,7 @@ class pcap_writer {
 
   detail::file_handle file_;
   detail::short_name name_;
-  detail::mapping storage_;  // the descriptions and the block; null in a writer that was moved from
+  detail::heap_pages storage_;  // the descriptions and the block; null in a writer that was moved from
   interface_descriptions* descriptions_ = nullptr;
   capture_block block_;
   bool of_others_ = false;  // it is described as `describe_as` says

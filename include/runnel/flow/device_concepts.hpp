@@ -39,7 +39,9 @@ struct any_taker {
 /// - `lacks_memory()`: whether `receive` needs packets to come home, for want of slots: it can hand out nothing, or has
 ///   to get slots to go on as before. The handle may be readable all the while, or not at all: a loop does not wait on
 ///   it, and looks again each 100 us;
-/// - `next_due()`: when it has something next (an `instant`), `never` when it does not know.
+/// - `next_due()`: when it has something next (an `instant`), `never` when it does not know;
+/// - `static constexpr bool bytes_are_near`: whether the bytes of frames are in the processor's cache when they are
+///   handed out, so that who looks at them at once waits for nothing.
 template <class D>
 concept receiving_device = requires(D& d, std::size_t room, instant now, detail::any_taker take) {
   { d.memory() } -> std::same_as<pool&>;

@@ -5,7 +5,8 @@
 // Theory of operation. A device's frames go through all early verdicts in one loop. The first stage that wants a packet
 // is where descriptors are attached, in that same loop, which takes the packet through its first segment as well; what
 // the early verdicts found out about headers goes with it. Frames that do not go on are settled behind the loop, in
-// runs of equal verdicts. Where no stage wants a packet, the gaps are closed and the array is handed on.
+// runs of equal verdicts. Where no stage wants a packet, the gaps are closed and the array is handed on; there, a
+// device whose bytes are near needs no loop but its own, and a frame is looked at while it is in registers.
 #ifndef RUNNEL_FLOW_FRAME_ENGINE_HPP
 #define RUNNEL_FLOW_FRAME_ENGINE_HPP
 
@@ -269,6 +270,12 @@ constexpr bool early_resizes() {
   if constexpr (Steps == 0) return false;
   else return List::first_stage::asks_for_frame || early_resizes<typename List::rest_list, Steps - 1>();
 }
+// Whether one asks for the time.
+template <class List, unsigned Steps>
+constexpr bool early_asks_for_time() {
+  if constexpr (Steps == 0) return false;
+  else return List::first_stage::asks_for_time || early_asks_for_time<typename List::rest_list, Steps - 1>();
+}
 
 // Takes frames into an array, and lets their bytes come near meanwhile, when somebody may look at them: bytes that are
 // not asked for stay with the core that wrote them, which then writes the next ones there sooner.
@@ -308,14 +315,14 @@ struct early_arrays {
 template <place At, class List>
 class early_verdicts {
  public:
-  RUNNEL_INLINE early_verdicts(List& list, early_arrays<At, List>& memory) noexcept : list_(list), arrays_(memory) {}
+  RUNNEL_INLINE early_verdicts(List& list, early_arrays<At, List>& memory) noexcept : list_(&list), arrays_(&memory) {}
   // Whether frame `i` goes on. Leaves in `found` what is in it, if somebody has to look.
   [[nodiscard]] RUNNEL_INLINE bool passes(frame& f, std::size_t i, found_layers& found, context& c) noexcept {
     if constexpr (arrays::looks) found = dissect(f);
-    if constexpr (arrays::resizes) arrays_.lengths[i] = f.length;
+    if constexpr (arrays::resizes) arrays_->lengths[i] = f.length;
     length_ += f.length;
-    const verdict v = early_step<arrays::looks, steps>(list_, f, found, c);
-    store(arrays_.outcomes[i], v);
+    const verdict v = early_step<arrays::looks, steps>(*list_, f, found, c);
+    store(arrays_->outcomes[i], v);
     if (v.code == verdict_code::pass) return true;
     ++stopped_;
     stopped_length_ += f.length;
@@ -327,22 +334,22 @@ class early_verdicts {
   [[nodiscard]] RUNNEL_INLINE std::uint64_t length_that_passed() const noexcept { return length_ - stopped_length_; }
   // Counts, settles the frames that do not go on, and closes the gaps. Returns how many are left.
   RUNNEL_INLINE std::size_t finish(frame* frames, std::size_t n, pool& memory, context& c) noexcept {
-    count_in<steps>(list_, n, length_);
-    const verdict* const outcomes = arrays_.outcomes.data();
-    const std::uint32_t* const lengths = arrays::resizes ? arrays_.lengths.data() : nullptr;
+    count_in<steps>(*list_, n, length_);
+    const verdict* const outcomes = arrays_->outcomes.data();
+    const std::uint32_t* const lengths = arrays::resizes ? arrays_->lengths.data() : nullptr;
     if (stopped_ == 0) [[likely]]
       return n;
     if (stopped_ != n || any_ != all_)
-      return settle_some_frames<At, steps>(list_, frames, outcomes, lengths, n, memory, c);
-    settle_run<steps>(list_, frames, n, outcomes[0], lengths, length_, memory, c);
+      return settle_some_frames<At, steps>(*list_, frames, outcomes, lengths, n, memory, c);
+    settle_run<steps>(*list_, frames, n, outcomes[0], lengths, length_, memory, c);
     return 0;
   }
 
  private:
   using arrays = early_arrays<At, List>;
   static constexpr unsigned steps = arrays::steps;
-  List& list_;
-  arrays& arrays_;
+  List* list_;
+  arrays* arrays_;
   std::uint64_t length_ = 0;
   std::uint64_t stopped_length_ = 0;
   std::size_t stopped_ = 0;                          // how many do not go on
@@ -355,6 +362,55 @@ RUNNEL_INLINE void end_frames(List& list, frame* frames, std::size_t n, std::uin
                               context& c) noexcept {
   list.counters.add(n, length);
   list.stage.take_frames(frames, n, memory, list.counters, c);
+}
+
+// Behind the early verdicts where no stage wants a packet.
+template <place At, class List>
+RUNNEL_INLINE void end_what_passed(List& list, early_verdicts<At, List>& early, frame* frames, std::size_t n,
+                                   pool& memory, context& c) noexcept {
+  n = early.finish(frames, n, memory, c);
+  if (n == 0) return;
+  constexpr bool resizes = early_arrays<At, List>::resizes;
+  end_frames(skip<List, early_length<List>()>::get(list), frames, n,
+             resizes ? sum_of_lengths(frames, n) : early.length_that_passed(), memory, c);
+}
+
+// Gives the early verdicts on each frame when the device hands it out, and takes it into an array after that.
+template <place At, class List>
+class early_taker {
+ public:
+  RUNNEL_INLINE early_taker(List& list, early_arrays<At, List>& memory, frame* to, std::size_t room,
+                            context& c) noexcept
+      : early_(list, memory), to_(to), room_(room), context_(&c) {}
+  RUNNEL_INLINE void operator()(const frame& f) noexcept {
+    RUNNEL_ASSERT(n_ != room_ && "a device hands out more frames than it was asked for");
+    frame its = f;
+    found_layers found;
+    (void)early_.passes(its, n_, found, *context_);
+    copy_members(to_[n_++], its);
+  }
+  [[nodiscard]] early_verdicts<At, List>& verdicts() noexcept { return early_; }
+
+ private:
+  early_verdicts<At, List> early_;
+  frame* to_;
+  [[maybe_unused]] std::size_t room_;
+  context* context_;
+  std::size_t n_ = 0;
+};
+
+// Whether the early verdicts of a pipeline can be given while a device hands out its frames. Not where they ask for
+// the time and that is known only when the last frame is (`SeesTime`).
+template <class List, class Device, bool SeesTime>
+constexpr bool decides_at_once() {
+  constexpr unsigned steps = early_length<List>();
+  if constexpr (steps != 0 && requires { requires Device::bytes_are_near; }) {
+    using next_stage = typename skip<List, steps>::type::first_stage;
+    return next_stage::kind == stage_kind::end && !next_stage::wants_packet &&
+           !(SeesTime && early_asks_for_time<List, steps>());
+  } else {
+    return false;
+  }
 }
 
 template <place At, class List>
@@ -370,7 +426,7 @@ void run_frames(List& list, frame* frames, std::size_t n, pool& memory, context&
   } else {
     using next_list = typename skip<List, early_length<List>()>::type;
     using next_stage = typename next_list::first_stage;
-    auto& next = skip<List, early_length<List>()>::get(list);
+    [[maybe_unused]] auto& next = skip<List, early_length<List>()>::get(list);
     early_arrays<At, List> arrays;
     early_verdicts<At, List> early{list, arrays};
     constexpr place there = with_packets(At, early_arrays<At, List>::looks);
@@ -378,9 +434,7 @@ void run_frames(List& list, frame* frames, std::size_t n, pool& memory, context&
     found_layers found;
     if constexpr (next_stage::kind == stage_kind::end && !next_stage::wants_packet) {
       for (std::size_t i = 0; i < n; ++i) (void)early.passes(frames[i], i, found, c);
-      n = early.finish(frames, n, memory, c);
-      if (n != 0)
-        end_frames(next, frames, n, resizes ? sum_of_lengths(frames, n) : early.length_that_passed(), memory, c);
+      end_what_passed(list, early, frames, n, memory, c);
     } else if constexpr (segment_length<next_list>() == 0) {
       handle_array<At.burst> packets;
       attacher<next_list> attach{next, memory, packets.data(), n};
@@ -404,6 +458,29 @@ void run_frames(List& list, frame* frames, std::size_t n, pool& memory, context&
       (void)early.finish(frames, n, memory, c);
       if (on.size() != 0) on.finish(attach.length());
     }
+  }
+}
+
+// A burst of a device's frames through a pipeline that does not begin with packets; says how many there were. `see` is
+// told when the last one came, and may set the clock by that.
+template <place At, bool SeesTime, class List, class Device, class See>
+RUNNEL_INLINE std::size_t receive_frames(List& list, Device& device, std::size_t room, context& c, See see) noexcept {
+  raw_array<frame, At.burst> frames;
+  if constexpr (decides_at_once<List, Device, SeesTime>()) {
+    early_arrays<At, List> arrays;
+    early_taker<At, List> take{list, arrays, frames.data(), room, c};
+    const std::size_t n = device.receive(room, c.now, take);
+    if (n == 0) return 0;
+    see(frames[n - 1].timestamp);
+    end_what_passed(list, take.verdicts(), frames.data(), n, device.memory(), c);
+    return n;
+  } else {
+    constexpr bool may_look = List::first_stage::kind == stage_kind::early;
+    const std::size_t n = device.receive(room, c.now, frame_taker<may_look>{frames.data(), room});
+    if (n == 0) return 0;
+    see(frames[n - 1].timestamp);
+    run_frames<At>(list, frames.data(), n, device.memory(), c);
+    return n;
   }
 }
 

@@ -136,19 +136,16 @@ class attachment {
       attach.template run_rest<detail::with_packets(start, false)>(c);
       return n;
     } else {
-      detail::raw_array<frame, Burst> frames;
-      constexpr bool may_look = list_type::first_stage::kind == stage_kind::early;
-      const std::size_t n = source_->receive(room, c.now, detail::frame_taker<may_look>{frames.data(), room});
-      if (n == 0) return 0;
-      see(clock, frames[n - 1].timestamp, c);
-      detail::run_frames<start>(path_.stages(), frames.data(), n, source_->memory(), c);
-      return n;
+      return detail::receive_frames<start, sees_time<Clock>>(path_.stages(), *source_, room, c,
+                                                             [&](instant last) { see(clock, last, c); });
     }
   }
   // A clock that goes by the packets' own time is told of it.
   template <class Clock>
+  static constexpr bool sees_time = requires(Clock& clock, instant last) { clock.seen(last); };
+  template <class Clock>
   static void see(Clock& clock, instant last, context& c) noexcept {
-    if constexpr (requires { clock.seen(last); }) {
+    if constexpr (sees_time<Clock>) {
       clock.seen(last);
       c.now = clock.now();
     }

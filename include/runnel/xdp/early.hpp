@@ -74,6 +74,7 @@ struct early_stage : stage_defaults {
   static constexpr bool wants_packet = false;
   static constexpr bool wants_layers = needs::views || needs::parsed;
   static constexpr bool asks_for_frame = needs::frames;
+  static constexpr bool asks_for_time = needs::time;
 
   constexpr early_stage(F f, Targets t) noexcept : function(std::move(f)), targets(t) {}
   // With `Look`, `found` is what is in the frame, and stays that.
