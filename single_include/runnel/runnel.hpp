@@ -23630,6 +23630,8 @@ class pcap_parser {
     f.checksum = checksum_status::unknown;
   }
   static std::uint16_t missing(std::uint32_t wire, std::uint32_t captured) noexcept {
+    if (wire == captured) [[likely]]
+      return 0;
     const std::uint32_t cut = wire > captured ? wire - captured : 0;
     return cut < 0xffff ? static_cast<std::uint16_t>(cut) : std::uint16_t{0xffff};
   }
@@ -29784,7 +29786,7 @@ RUNNEL_INLINE void end_what_passed(List& list, early_verdicts<At, List>& early, 
              resizes ? sum_of_lengths(frames, n) : early.length_that_passed(), memory, c);
 }
 
-// Gives the early verdicts on each frame when the device hands it out, and takes it into an array after that.
+// Takes frames into an array, and gives the early verdicts on each when the device hands it out.
 template <place At, class List>
 class early_taker {
  public:
@@ -29793,10 +29795,15 @@ class early_taker {
       : early_(list, memory), to_(to), room_(room), context_(&c) {}
   RUNNEL_INLINE void operator()(const frame& f) noexcept {
     RUNNEL_ASSERT(n_ != room_ && "a device hands out more frames than it was asked for");
-    frame its = f;
+    copy_members(to_[n_], f);  // at once: fewer registers are needed for what follows
     found_layers found;
-    (void)early_.passes(its, n_, found, *context_);
-    copy_members(to_[n_++], its);
+    if constexpr (early_arrays<At, List>::resizes) {
+      (void)early_.passes(to_[n_], n_, found, *context_);
+    } else {
+      frame its = f;
+      (void)early_.passes(its, n_, found, *context_);
+    }
+    ++n_;
   }
   [[nodiscard]] early_verdicts<At, List>& verdicts() noexcept { return early_; }
 

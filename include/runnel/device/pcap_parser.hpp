@@ -155,6 +155,8 @@ class pcap_parser {
     f.checksum = checksum_status::unknown;
   }
   static std::uint16_t missing(std::uint32_t wire, std::uint32_t captured) noexcept {
+    if (wire == captured) [[likely]]
+      return 0;
     const std::uint32_t cut = wire > captured ? wire - captured : 0;
     return cut < 0xffff ? static_cast<std::uint16_t>(cut) : std::uint16_t{0xffff};
   }

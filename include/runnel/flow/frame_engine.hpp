@@ -375,7 +375,7 @@ RUNNEL_INLINE void end_what_passed(List& list, early_verdicts<At, List>& early, 
              resizes ? sum_of_lengths(frames, n) : early.length_that_passed(), memory, c);
 }
 
-// Gives the early verdicts on each frame when the device hands it out, and takes it into an array after that.
+// Takes frames into an array, and gives the early verdicts on each when the device hands it out.
 template <place At, class List>
 class early_taker {
  public:
@@ -384,10 +384,15 @@ class early_taker {
       : early_(list, memory), to_(to), room_(room), context_(&c) {}
   RUNNEL_INLINE void operator()(const frame& f) noexcept {
     RUNNEL_ASSERT(n_ != room_ && "a device hands out more frames than it was asked for");
-    frame its = f;
+    copy_members(to_[n_], f);  // at once: fewer registers are needed for what follows
     found_layers found;
-    (void)early_.passes(its, n_, found, *context_);
-    copy_members(to_[n_++], its);
+    if constexpr (early_arrays<At, List>::resizes) {
+      (void)early_.passes(to_[n_], n_, found, *context_);
+    } else {
+      frame its = f;
+      (void)early_.passes(its, n_, found, *context_);
+    }
+    ++n_;
   }
   [[nodiscard]] early_verdicts<At, List>& verdicts() noexcept { return early_; }
 
