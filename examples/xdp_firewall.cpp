@@ -64,7 +64,6 @@ void report(device::any_device& nic) {
   if (nic.failure() != nullptr) std::fprintf(stderr, "xdp_firewall: %s\n", nic.failure()->message());
 }
 
-stoppable* running = nullptr;
 int usage() { return std::fprintf(stderr, "xdp_firewall [-u] [-b prefix]... outside inside\n"), 2; }
 int fail(const error& e) { return std::fprintf(stderr, "xdp_firewall: %s\n", e.message()), 2; }
 
@@ -102,7 +101,7 @@ int main(int argc, char** argv) {
   real_clock time;
   loop work{time, attach(*outside, named("early", xdp([](const subject& s) { return here(s); })) | transmit(*inside)),
             attach(*inside, transmit(*outside))};
-  running = &work;
+  static stoppable* running = &work;
   for (const int s : {SIGINT, SIGTERM}) std::signal(s, [](int) { running->stop(); });
   std::printf("%s: rules run %s%s; Ctrl-C ends it\n", outside->name(), hook ? "in the kernel, " : "here",
               hook ? name(hook->mode()) : "");
