@@ -3441,7 +3441,7 @@ struct any_taker {
 ///   it, and looks again each 100 us;
 /// - `next_due()`: when it has something next (an `instant`), `never` when it does not know;
 /// - `static constexpr bool bytes_are_near`: whether the bytes of frames are in the processor's cache when they are
-///   handed out, so that who looks at them at once waits for nothing.
+///   handed out, so that who looks at them at once waits for nothing: `take` may then run the early verdicts.
 template <class D>
 concept receiving_device = requires(D& d, std::size_t room, instant now, detail::any_taker take) {
   { d.memory() } -> std::same_as<pool&>;
@@ -29798,6 +29798,7 @@ class early_taker {
     copy_members(to_[n_], f);  // at once: fewer registers are needed for what follows
     found_layers found;
     if constexpr (early_arrays<At, List>::resizes) {
+      last_ = f.timestamp;
       (void)early_.passes(to_[n_], n_, found, *context_);
     } else {
       frame its = f;
@@ -29806,9 +29807,15 @@ class early_taker {
     ++n_;
   }
   [[nodiscard]] early_verdicts<At, List>& verdicts() noexcept { return early_; }
+  // When the last of `n` frames was received, whatever a program has written into it since.
+  [[nodiscard]] instant last(std::size_t n) const noexcept {
+    if constexpr (early_arrays<At, List>::resizes) return last_;
+    else return to_[n - 1].timestamp;
+  }
 
  private:
   early_verdicts<At, List> early_;
+  instant last_{};
   frame* to_;
   [[maybe_unused]] std::size_t room_;
   context* context_;
@@ -29887,7 +29894,7 @@ RUNNEL_INLINE std::size_t receive_frames(List& list, Device& device, std::size_t
     early_taker<At, List> take{list, arrays, frames.data(), room, c};
     const std::size_t n = device.receive(room, c.now, take);
     if (n == 0) return 0;
-    see(frames[n - 1].timestamp);
+    see(take.last(n));
     end_what_passed(list, take.verdicts(), frames.data(), n, device.memory(), c);
     return n;
   } else {
@@ -52579,6 +52586,9 @@ constexpr void check_early() noexcept {
 /// straight back, `tx` sends the frame out by its own device, `redirect(i)` by the device at place `i` of `targets` (at
 /// most 255), `pass` goes on. Any header may be asked for: frames are dissected where one is. Frames that lack a header
 /// asked for pass. Stands at the beginning of a pipeline. Refers to the targets, which must outlive it.
+///
+/// A program may run while its device still hands out the burst, so it receives nothing from that device, and asks for
+/// the time as `instant`: a clock that goes by the packets is told of a burst only when all of it is there.
 template <class F, transmitting_device... Targets>
 [[nodiscard]] RUNNEL_INLINE constexpr auto xdp(F program, Targets&... targets) noexcept {
   static_assert(sizeof...(Targets) <= 255, "runnel: an early verdict redirects to at most 255 devices");

@@ -306,6 +306,15 @@ TEST_CASE_TEMPLATE("early verdicts know the time that the last frame of their bu
   CHECK(sum == 3 * 7);
 }
 
+TEST_CASE_TEMPLATE("what a program writes into a frame's timestamp does not move the clock", Wire, test_device,
+                   near<test_device>) {
+  fixture<Wire> t;
+  for (const std::int64_t when : {5, 6, 7}) t.wire.put(1, 18, instant{when}, eth, ipv4_header{}, udp_header{});
+  capture_clock time;
+  run(time, attach(t.wire, xdp([](frame& f) { f.timestamp = instant{100}; }) | discard));
+  CHECK(time.now() == instant{7});
+}
+
 TEST_CASE("what an early verdict found is not looked for again by parse()") {
   fixture<> t;
   t.wire.udp(1);

@@ -41,7 +41,7 @@ struct any_taker {
 ///   it, and looks again each 100 us;
 /// - `next_due()`: when it has something next (an `instant`), `never` when it does not know;
 /// - `static constexpr bool bytes_are_near`: whether the bytes of frames are in the processor's cache when they are
-///   handed out, so that who looks at them at once waits for nothing.
+///   handed out, so that who looks at them at once waits for nothing: `take` may then run the early verdicts.
 template <class D>
 concept receiving_device = requires(D& d, std::size_t room, instant now, detail::any_taker take) {
   { d.memory() } -> std::same_as<pool&>;

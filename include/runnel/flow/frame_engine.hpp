@@ -387,6 +387,7 @@ class early_taker {
     copy_members(to_[n_], f);  // at once: fewer registers are needed for what follows
     found_layers found;
     if constexpr (early_arrays<At, List>::resizes) {
+      last_ = f.timestamp;
       (void)early_.passes(to_[n_], n_, found, *context_);
     } else {
       frame its = f;
@@ -395,9 +396,15 @@ class early_taker {
     ++n_;
   }
   [[nodiscard]] early_verdicts<At, List>& verdicts() noexcept { return early_; }
+  // When the last of `n` frames was received, whatever a program has written into it since.
+  [[nodiscard]] instant last(std::size_t n) const noexcept {
+    if constexpr (early_arrays<At, List>::resizes) return last_;
+    else return to_[n - 1].timestamp;
+  }
 
  private:
   early_verdicts<At, List> early_;
+  instant last_{};
   frame* to_;
   [[maybe_unused]] std::size_t room_;
   context* context_;
@@ -476,7 +483,7 @@ RUNNEL_INLINE std::size_t receive_frames(List& list, Device& device, std::size_t
     early_taker<At, List> take{list, arrays, frames.data(), room, c};
     const std::size_t n = device.receive(room, c.now, take);
     if (n == 0) return 0;
-    see(frames[n - 1].timestamp);
+    see(take.last(n));
     end_what_passed(list, take.verdicts(), frames.data(), n, device.memory(), c);
     return n;
   } else {

@@ -137,6 +137,9 @@ constexpr void check_early() noexcept {
 /// straight back, `tx` sends the frame out by its own device, `redirect(i)` by the device at place `i` of `targets` (at
 /// most 255), `pass` goes on. Any header may be asked for: frames are dissected where one is. Frames that lack a header
 /// asked for pass. Stands at the beginning of a pipeline. Refers to the targets, which must outlive it.
+///
+/// A program may run while its device still hands out the burst, so it receives nothing from that device, and asks for
+/// the time as `instant`: a clock that goes by the packets is told of a burst only when all of it is there.
 template <class F, transmitting_device... Targets>
 [[nodiscard]] RUNNEL_INLINE constexpr auto xdp(F program, Targets&... targets) noexcept {
   static_assert(sizeof...(Targets) <= 255, "runnel: an early verdict redirects to at most 255 devices");
