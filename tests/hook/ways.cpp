@@ -185,6 +185,20 @@ TEST_CASE("what stands before a reject is done only to what it can refuse") {
   CHECK(said.find("0x0 counter packets 1 bytes 60 reject with icmpx") != std::string::npos);
 }
 
+TEST_CASE("rules known at compile time do what stands before a refusal only to what it can refuse, too") {
+  rule_counter seen[2];
+  const auto policy = rules(otherwise >> set_mark(1) >> count(seen[0]) >> refuse_with_reset(),
+                            otherwise >> count(seen[1]) >> set_mark(2) >> refuse({}, {1, 0}),
+                            when(meta::mark == 0) >> refuse({3, 13}, {}));
+  place_of_ways t;
+  t.device.udp(1);
+  t.device.tcp(2);
+  t.device.udp6(3);
+  CHECK(t.run(chain<hook_point::forward>(policy)) == "refused 1 0x30d0000, refused 2 0xffffffff, refused 3 0x1000000");
+  CHECK(seen[0].packets == 1);
+  CHECK(seen[1].packets == 1);
+}
+
 TEST_CASE("what is wrong with reject and tproxy is said") {
   const auto says = [](const std::string& family, const std::string& head, const std::string& rule) {
     return why_not(("table " + family + " t {\n chain c {\n  type " + head + "\n  " + rule + "\n }\n}").c_str());

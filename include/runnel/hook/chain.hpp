@@ -129,6 +129,18 @@ constexpr auto prepare(const target_steps<First, Next>& t) noexcept {
   return prepared_steps<one, two>{prepare(t.first), prepare(t.next)};
 }
 
+// Whether a rule with these targets is about a packet: where one refuses, only about what it can refuse, as in a
+// rule_table. What stands before it is done to no others.
+template <class Target>
+RUNNEL_INLINE bool is_about(const Target&, const subject&) noexcept {
+  return true;
+}
+RUNNEL_INLINE bool is_about(const refuse_target::prepared_refusal& t, const subject& s) noexcept { return t.fits(s); }
+template <class First, class Next>
+RUNNEL_INLINE bool is_about(const prepared_steps<First, Next>& t, const subject& s) noexcept {
+  return is_about(t.first, s) && is_about(t.next, s);
+}
+
 // The rules of a chain, prepared. `Number` is the place of the first one.
 template <std::size_t Number, class... Rules>
 struct prepared_rules {
@@ -152,7 +164,7 @@ struct prepared_rules<Number, rule<Expression, Target>, More...> {
   more_type more;
 
   RUNNEL_INLINE target_end run(rule_run& r, rule_counter* hits) noexcept {
-    if (condition(r.s)) {
+    if (condition(r.s) && is_about(target, r.s)) {
       const std::size_t length = r.s.length;  // the target may take the packet away
       const target_end e = target.run(r);
       if (hits != nullptr && e != target_end::next_rule) {
