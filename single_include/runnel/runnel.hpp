@@ -34652,7 +34652,7 @@ struct rule_table_config {
   std::uint32_t rules = 256;        ///< in all chains
   std::uint32_t nodes = 1024;       ///< tests in all conditions, operands of maps; see `condition`
   std::uint32_t words = 1024;       ///< values that they compare with
-  std::uint32_t statements = 768;   ///< what rules do: verdicts, counters, marks
+  std::uint32_t statements = 768;   ///< what rules do: verdicts, counters, marks; a reject behind others may be two
   std::uint32_t limits = 32;        ///< `limit rate`, `ct count`, `add @set`: so many of each
   std::uint32_t translations = 32;  ///< `snat to` and the like, and what the elements of their maps lead to
   std::uint32_t text = 1024;        ///< characters of the prefixes of logs
