@@ -127,7 +127,7 @@ class pcap_reader {
   /// well. Everything before the damage was handed out.
   [[nodiscard]] const error* failure() const noexcept { return failed_ ? &failure_ : nullptr; }
 
-  /// How much of the capture was handed out or passed over, in bytes.
+  /// How much of the capture was handed out or passed over, in bytes. In an early verdict its burst may not count yet.
   [[nodiscard]] std::uint64_t bytes_read() const noexcept { return parser_.position(); }
   /// How long the capture is in bytes; 0 when it is not a regular file.
   [[nodiscard]] std::uint64_t size() const noexcept { return size_; }

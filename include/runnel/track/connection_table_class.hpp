@@ -156,8 +156,9 @@ class connection_table {
   }
   /// Announces a connection, as a helper does that has read of it: the next one that goes from the source address of
   /// `t` to its destination address and port, with its protocol and zone, is `related` to `master`, and gets its mark.
-  /// With `any_source` it may come from everywhere. Holds for `d`; where there is no room, an older one goes. A
-  /// `master` that is not confirmed yet has to be at the same `now`: what did not get through announces nothing.
+  /// With `any_source` it may come from everywhere. Holds for `d`, as long as `master` is there; where there is no
+  /// room, an older one goes. A `master` that is not confirmed yet has to be at the same `now`: what did not get
+  /// through announces nothing.
   void expect(const connection& master, const connection_tuple& t, bool any_source, duration d, instant now) noexcept {
     const auto ticks = static_cast<std::uint32_t>(detail::ticks_at(now));
     expect_ticks({.tuple = t, .any_source = any_source}, master, detail::ticks_in(d), ticks);
@@ -169,7 +170,7 @@ class connection_table {
     const auto ticks = static_cast<std::uint32_t>(detail::ticks_at(now));
     expect_ticks({.tuple = t, .any_source = any_source, .only = true}, master, detail::ticks_in(d), ticks);
   }
-  /// How many announced connections are waited for, those included whose time is over.
+  /// How many announced connections are waited for, those included whose time is over or whose master is gone.
   [[nodiscard]] std::uint32_t expected() const noexcept { return expectations_.size(); }
   /// Sets bits of its status.
   void add_status(connection& c, std::uint16_t bits) noexcept;
