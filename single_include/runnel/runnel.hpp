@@ -46899,6 +46899,12 @@ class expectation_set {
     }
     return false;
   }
+  // Ends those whose master is gone, before its number and its time may be those of a connection that is imported.
+  template <class Lives>
+  void end_orphans(const Lives& lives) noexcept {
+    for (std::uint32_t i = 0; i < count_ && used_ != 0; ++i)
+      if (places_[i].used && !lives(places_[i])) remove(places_[i]);
+  }
   // Ends one if its time is over, another one each time: before half of what 32 bits count has gone by, after which it
   // would be ahead again.
   void expire_one(std::uint32_t now) noexcept {
@@ -48238,6 +48244,7 @@ inline void connection_table::release(connection& c) noexcept {
 inline void connection_table::clear() noexcept {
   for (std::uint32_t i = 0; i < fresh_; ++i)
     if (records_[i].is_alive()) forget(records_[i]);
+  expectations_.end_orphans(whose_master_lives());
   available_ = free_count_;
   ++era_;
 }
@@ -48444,6 +48451,9 @@ struct transfer {
     const std::int64_t ms = ns / 1'000'000;
     return ms < 0 ? 0 : ms > 0xffff'ffff ? 0xffff'ffffu : static_cast<std::uint32_t>(ms);
   }
+  static void end_orphans(connection_table& table) noexcept {
+    table.expectations_.end_orphans(table.whose_master_lives());
+  }
   static void store(const connection_table& table, connection& c, std::byte* p, instant now) noexcept {
     byte_sink to{p};
     const connection_tuple ways[] = {table.original(c), table.reply(c)};
@@ -48616,6 +48626,7 @@ struct import_result {
     if (!detail::transfer::is_sound(first + i * detail::export_record))
       return refuse("a connection in it cannot be", "give what export_connections() has written");
   import_result done;
+  detail::transfer::end_orphans(table);
   for (std::uint32_t i = 0; i < count; ++i) {
     if (detail::transfer::restore(table, first + i * detail::export_record, now)) ++done.imported;
     else ++done.refused;

@@ -178,6 +178,34 @@ TEST_CASE("an announcement ends with the connection that made it") {
   CHECK(t.syn(20, server, 20, client, 1025) == "new");
 }
 
+TEST_CASE("an announcement does not become that of another connection, which is imported") {
+  for (const bool all_end : {false, true}) {
+    ftp_session t;
+    const instant now = instant{} + seconds(5);
+    std::uint32_t number[2];
+    for (std::uint16_t i = 0; i < 2; ++i) {
+      number[i] = t.table->insert({client, server, static_cast<std::uint16_t>(4000 + i), 21, 6}, now);
+      REQUIRE(t.table->confirm((*t.table)[number[i]], now));
+    }
+    t.table->expect((*t.table)[number[0]], {server, client, 0, 1025, 6}, false, seconds(300), now);
+    t.table->erase((*t.table)[number[0]]);
+    std::vector<std::byte> state(export_size(*t.table));
+    const std::size_t size = export_connections(*t.table, {state.data(), state.size()}, now);
+    if (all_end) {
+      t.table->clear();
+    } else {  // another one takes its number
+      t.table->erase((*t.table)[number[1]]);
+      CHECK(t.table->insert({client, server, 4002, 21, 6}, now) == number[1]);
+    }
+    CHECK(t.table->expected() == (all_end ? 0u : 1u));
+    const auto done = import_connections(*t.table, bytes{state.data(), size}, now);
+    REQUIRE(done);
+    CHECK(done.value().imported == 1);
+    CHECK(t.syn(5000, server, 20, client, 1025) == "new");
+    CHECK(t.table->expected() == 0);
+  }
+}
+
 TEST_CASE("TFTP: the answer comes from another port") {
   ftp_session t;
   const ipv4_header out{.source = client, .destination = server}, back{.source = server, .destination = client};

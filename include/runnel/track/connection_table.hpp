@@ -306,6 +306,7 @@ inline void connection_table::release(connection& c) noexcept {
 inline void connection_table::clear() noexcept {
   for (std::uint32_t i = 0; i < fresh_; ++i)
     if (records_[i].is_alive()) forget(records_[i]);
+  expectations_.end_orphans(whose_master_lives());
   available_ = free_count_;
   ++era_;
 }

@@ -88,6 +88,12 @@ class expectation_set {
     }
     return false;
   }
+  // Ends those whose master is gone, before its number and its time may be those of a connection that is imported.
+  template <class Lives>
+  void end_orphans(const Lives& lives) noexcept {
+    for (std::uint32_t i = 0; i < count_ && used_ != 0; ++i)
+      if (places_[i].used && !lives(places_[i])) remove(places_[i]);
+  }
   // Ends one if its time is over, another one each time: before half of what 32 bits count has gone by, after which it
   // would be ahead again.
   void expire_one(std::uint32_t now) noexcept {

@@ -85,6 +85,9 @@ struct transfer {
     const std::int64_t ms = ns / 1'000'000;
     return ms < 0 ? 0 : ms > 0xffff'ffff ? 0xffff'ffffu : static_cast<std::uint32_t>(ms);
   }
+  static void end_orphans(connection_table& table) noexcept {
+    table.expectations_.end_orphans(table.whose_master_lives());
+  }
   static void store(const connection_table& table, connection& c, std::byte* p, instant now) noexcept {
     byte_sink to{p};
     const connection_tuple ways[] = {table.original(c), table.reply(c)};
@@ -257,6 +260,7 @@ struct import_result {
     if (!detail::transfer::is_sound(first + i * detail::export_record))
       return refuse("a connection in it cannot be", "give what export_connections() has written");
   import_result done;
+  detail::transfer::end_orphans(table);
   for (std::uint32_t i = 0; i < count; ++i) {
     if (detail::transfer::restore(table, first + i * detail::export_record, now)) ++done.imported;
     else ++done.refused;
