@@ -216,7 +216,7 @@ class learning_switch {
       if (to == everywhere) flood(p, from);
       else hand_over(std::move(p), to);
     }
-    for (port& out : ports_) flush(out);
+    flush_all();
   }
   // The last port gets the packet itself, the others clones of it.
   void flood(packet& p, port_number from) {
@@ -224,7 +224,12 @@ class learning_switch {
     const auto last = static_cast<port_number>(ports_.size() - (from + 1 == ports_.size() ? 2 : 1));
     for (port_number to = 0; to < last; ++to) {
       if (to == from) continue;
-      if (packet clone = p.clone()) hand_over(std::move(clone), to);
+      packet clone = p.clone();
+      if (!clone) {  // what waits for the end of the burst has the memory
+        flush_all();
+        clone = p.clone();
+      }
+      if (clone) hand_over(std::move(clone), to);
       else ++ports_[to].count.no_clone;
     }
     hand_over(std::move(p), last);
@@ -233,6 +238,9 @@ class learning_switch {
     output& out = ports_[to].waiting;
     if (out.size == max_burst) flush(ports_[to]);
     out.packets[out.size++] = std::move(p);
+  }
+  void flush_all() {
+    for (port& out : ports_) flush(out);
   }
   void flush(port& out) {
     output& waiting = out.waiting;

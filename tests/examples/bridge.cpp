@@ -223,6 +223,38 @@ TEST_CASE("what a port does not take is counted, and comes home") {
   CHECK(bridge.counters(1).refused == 4);
 }
 
+TEST_CASE("a flood takes no more memory at once than there is, however many ports") {
+  struct sends_at_once {
+    std::size_t sent = 0;
+    std::size_t transmit(packet* p, std::size_t n, instant) {
+      for (std::size_t i = 0; i < n; ++i) p[i].reset();
+      sent += n;
+      return n;
+    }
+  };
+  test::counted_pool memory;  // 64 clones, where a burst to nine ports wants 320
+  sends_at_once ends[9];
+  std::vector<sends_at_once*> ports;
+  for (sends_at_once& end : ends) ports.push_back(&end);
+  learning_switch<sends_at_once> bridge(ports, 1'000'000, 1);
+  virtual_link<> wire(memory.get());
+  for (unsigned i = 0; i < 40; ++i) {
+    packet p = memory->allocate();
+    std::byte* at = p.put(60);
+    REQUIRE(at != nullptr);
+    zero_bytes(at, 60);
+    mac_broadcast.store(at), alice.store(at + 6);
+    REQUIRE(wire.a().transmit(&p, 1, instant{}) == 1);
+  }
+  manual_clock time;
+  auto in = attach(wire.b(), bridge.path(0));
+  while (in.poll(time) != 0) {}
+  for (unsigned port = 1; port < 9; ++port) {
+    CHECK(ends[port].sent == 40);
+    CHECK(bridge.counters(port).no_clone == 0);
+  }
+}
+
 TEST_CASE("random traffic goes where a map of everything heard says") {
   testbed t(4);
   std::map<std::pair<std::uint64_t, int>, unsigned> heard;
