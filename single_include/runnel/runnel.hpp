@@ -6779,7 +6779,8 @@ class basic_tcp {
   [[nodiscard]] constexpr byte_window<Byte> payload() const noexcept {
     return byte_window<Byte>{p_, n_}.from(header_size());
   }
-  /// SEG.LEN of RFC 9293 §3.4: payload bytes, and one each for SYN and FIN.
+  /// SEG.LEN of RFC 9293 §3.4: payload bytes, and one each for SYN and FIN. Of the bytes that are there: what a snap
+  /// length cut off, or lies in chained buffers, is told by the IP header's length.
   [[nodiscard]] constexpr std::uint32_t sequence_length() const noexcept {
     return static_cast<std::uint32_t>(n_ - header_size()) + (syn() ? 1u : 0u) + (fin() ? 1u : 0u);
   }
@@ -24802,6 +24803,9 @@ class pcap_writer {
   [[nodiscard]] const error* failure() const noexcept { return failed_ ? &failure_ : nullptr; }
   /// Packets in the file or on the way there.
   [[nodiscard]] std::uint64_t written() const noexcept { return written_; }
+  /// How many bytes the capture has so far, with those that are still in the block: for files of a limited size. A
+  /// packet adds `capture_block::overhead` to its own bytes at most.
+  [[nodiscard]] std::uint64_t size() const noexcept { return handed_over_ + block_.size(); }
   /// Packets that were given to the writer and are not in the file (drop_reason::transmit_error).
   [[nodiscard]] std::uint64_t lost() const noexcept { return lost_; }
 
@@ -24862,6 +24866,7 @@ class pcap_writer {
       const ::ssize_t n = ::write(file_.get(), block_.data() + done, block_.size() - done);
       if (n > 0) {
         done += static_cast<std::size_t>(n);
+        handed_over_ += static_cast<std::size_t>(n);
         continue;
       }
       if (n < 0 && errno == EINTR) continue;
@@ -24885,7 +24890,8 @@ class pcap_writer {
     lost_ += gone;
     if (!regular_ || whole.size == done) return;
     const std::int64_t end = detail::position_in(file_.get());
-    if (end >= 0 && !detail::cut_file(file_.get(), end - static_cast<std::int64_t>(done - whole.size))) return;
+    if (end < 0 || !detail::cut_file(file_.get(), end - static_cast<std::int64_t>(done - whole.size))) return;
+    handed_over_ -= done - whole.size;
   }
   void fail(const char* step, int number) noexcept {
     failed_ = true;
@@ -24904,6 +24910,7 @@ class pcap_writer {
   bool failed_ = false;
   std::uint64_t written_ = 0;
   std::uint64_t lost_ = 0;
+  std::uint64_t handed_over_ = 0;  // bytes, to the system
   error failure_{"pcap", "write", "", ""};
 };
 static_assert(transmitting_device<pcap_writer>);

@@ -311,7 +311,35 @@ TEST_CASE("a full disk ends the file at a whole record, and packets are taken an
     CHECK(all.size() == 9);
     CHECK(out->written() == all.size());
     CHECK(out->lost() == 20 - all.size());
+    CHECK(out->size() == content_of(file.path()).size());
     CHECK(memory->available() == memory->capacity());
+  }
+}
+
+TEST_CASE("a writer says how long its capture is, before it is written, so that it never becomes longer than allowed") {
+  const std::string name(127, 'n');
+  for (auto format : {capture_format::pcap, capture_format::pcapng}) {
+    for (const std::size_t limit : {2'000u, 7'000u}) {
+      const temporary_file file;
+      auto out = pcap_writer::open(file.path(), {.format = format, .snap_length = 2000, .block = 4096});
+      REQUIRE(out);
+      for (std::uint16_t iif = 0; iif < 3; ++iif) out->describe(iif, name.c_str(), name.c_str());
+      CHECK(out->size() == 0);
+      for (std::uint16_t i = 0;; ++i) {
+        const auto data = filled(10u + i % 91u, i);
+        if (out->size() + data.size() + capture_block::overhead > limit) break;
+        const std::uint64_t before = out->size();
+        REQUIRE(out->write(of(data), instant{i}, 0, i % 3));
+        CHECK(out->size() - before <= data.size() + capture_block::overhead);
+        if (i % 7 != 0) continue;
+        REQUIRE(out->flush());
+        CHECK(out->size() == content_of(file.path()).size());
+      }
+      CHECK(why(out->close()) == "nothing is wrong");
+      CHECK(out->size() == content_of(file.path()).size());
+      CHECK(out->size() <= limit);
+      CHECK(out->size() > limit - capture_block::overhead - 101);
+    }
   }
 }
 

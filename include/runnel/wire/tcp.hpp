@@ -121,7 +121,8 @@ class basic_tcp {
   [[nodiscard]] constexpr byte_window<Byte> payload() const noexcept {
     return byte_window<Byte>{p_, n_}.from(header_size());
   }
-  /// SEG.LEN of RFC 9293 §3.4: payload bytes, and one each for SYN and FIN.
+  /// SEG.LEN of RFC 9293 §3.4: payload bytes, and one each for SYN and FIN. Of the bytes that are there: what a snap
+  /// length cut off, or lies in chained buffers, is told by the IP header's length.
   [[nodiscard]] constexpr std::uint32_t sequence_length() const noexcept {
     return static_cast<std::uint32_t>(n_ - header_size()) + (syn() ? 1u : 0u) + (fin() ? 1u : 0u);
   }
