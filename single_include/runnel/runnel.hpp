@@ -47876,8 +47876,17 @@ class connection_table {
     return c.touched_ == static_cast<std::uint16_t>(burst_);
   }
   void begin_burst() noexcept {
+    if (ended_count_ != 0) [[unlikely]]
+      erase_ended();
     ++burst_;
     available_ = free_count_;
+  }
+  // Over for all but the packet that ended it: what stands behind asks for its mark, and translates the packet. It goes
+  // before the next burst; where more end in one, as one whose time is over.
+  void end(connection& c, std::uint64_t now) noexcept {
+    refresh_ticks(c, 0, now);
+    now_ = now;
+    if (ended_count_ < at_once) ended_[ended_count_++] = number_of(c);
   }
   // Asks for the record of the connection that will be made after `ahead` others, and for where its key may have to go.
   // Which record that is.
@@ -47906,6 +47915,7 @@ class connection_table {
   [[nodiscard]] std::uint32_t after(std::uint32_t in_ring) const noexcept {
     return in_ring + 1 == ring_size_ ? 0 : in_ring + 1;
   }
+  void erase_ended() noexcept;
   void forget(connection& c) noexcept;
   void release(connection& c) noexcept;
 
@@ -47928,8 +47938,10 @@ class connection_table {
   std::uint32_t available_ = 0;  // how many of them can be given again; packets of this burst have the others
   std::uint32_t fresh6_ = 0;     // the same for pairs of tuples
   std::uint32_t free6_ = none;
+  std::uint32_t ended_[at_once] = {};  // numbers of connections that ended in this burst
+  std::uint32_t ended_count_ = 0;
   ipv4_address replies_to_;      // the source that the last connection got whose source was translated
-  std::uint64_t now_ = 0;        // in ticks: when something was last inserted, or expired
+  std::uint64_t now_ = 0;        // in ticks: when something was last inserted, ended or expired
   std::uint32_t burst_ = 0;      // counts the bursts that were tracked
   std::uint32_t undecided_ = 0;  // the last burst in which packets followed one that had not been confirmed yet
   std::uint32_t era_ = 0;        // counts clear() and imports: numbers and times of before mean nothing
@@ -48214,6 +48226,14 @@ inline void connection_table::erase(connection& c) noexcept {
   forget(c);
 }
 
+[[gnu::noinline]] inline void connection_table::erase_ended() noexcept {
+  while (ended_count_ != 0) {
+    // It may have gone since, for another one even.
+    connection& c = records_[ended_[--ended_count_]];
+    if (c.is_alive() && is_over(c, now_)) erase(c);
+  }
+}
+
 // Takes it out of everything.
 inline void connection_table::forget(connection& c) noexcept {
   if (is_confirmed(c)) {
@@ -48307,6 +48327,7 @@ inline bool connection_table::drop_early(detail::index_home home, bool wants_ipv
 inline std::size_t connection_table::expire(instant now, std::size_t limit) noexcept {
   const std::uint64_t ticks = detail::ticks_at(now);
   now_ = ticks;
+  erase_ended();
   expectations_.expire_one(static_cast<std::uint32_t>(ticks));
   for (std::uint32_t n; (n = oldest_unconfirmed()) != none && is_over(records_[n], ticks);) forget(records_[n]);
   return wheel_.advance(
@@ -48830,21 +48851,7 @@ struct tracker {
           if (fresh) t.forget(c);
           return count_invalid(t, word);
         case outcome::again: t.erase(c), s.place = none; continue;
-        case outcome::end: {
-          word = word_for(c, direction, to.number());
-          const bool undecided = !t.is_confirmed(c);
-          if (undecided || (c.bits() & (connection_status::src_nat | connection_status::dst_nat)) != 0) {
-            // This packet has to be translated yet, or the first one of this burst to be confirmed: the connection is
-            // over for all others.
-            if (undecided && word.state() == connection_state::established) t.undecided_ = t.burst_;
-            c.touched_ = static_cast<std::uint16_t>(t.burst_);
-            t.refresh_ticks(c, 0, now);
-            return pass;
-          }
-          t.erase(c);
-          word.value &= 15u;  // the state and the direction are all that is left
-          return pass;
-        }
+        case outcome::end: t.end(c, now); break;
       }
       word = word_for(c, direction, to.number());
       c.touched_ = static_cast<std::uint16_t>(t.burst_);

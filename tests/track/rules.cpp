@@ -109,6 +109,37 @@ TEST_CASE("of a connection that is over since, nothing is known but what the pac
   CHECK(seen == "1");
 }
 
+TEST_CASE("of a connection that a reset ends, the reset itself still knows all") {
+  counted_table t({.connections = 16});
+  counted_pool memory;
+  test_device device(memory);
+  const auto begin = [&] {
+    device.put(1, 2, {}, eth, ipv4_header{.source = client, .destination = server},
+               tcp_header{.source_port = 9, .destination_port = 80, .flags = tcp_flags::syn});
+  };
+  begin();
+  run(attach(device, parse() | track(*t, {.zone = 7}) | [](connection& c) { c.mark(5); } | confirm(*t) | discard));
+  device.put(2, 2, {}, eth, ipv4_header{.source = server, .destination = client},
+             tcp_header{.source_port = 80,
+                        .destination_port = 9,
+                        .acknowledgment_number = 3,
+                        .flags = tcp_flags::rst | tcp_flags::ack});
+  numbers seen;
+  unsigned handled = 0;
+  const auto is_all_known = ct::mark == 5 && ct::zone == 7 && ct::direction == connection_direction::reply &&
+                            (ct::status & connection_status::seen_reply) != 0 && ct::state == established;
+  run(attach(
+      device, parse() | track(*t, {.zone = 7}) | rules(when(is_all_known) >> accept, otherwise >> drop) |
+                  [&](connection& c) { handled += c.mark() == 5 ? 1u : 0u; } | confirm(*t) | note(seen)));
+  CHECK(seen == "2");
+  CHECK(handled == 1);
+  begin();  // it is over for all others
+  numbers again;
+  run(attach(device, parse() | track(*t, {.zone = 7}) |
+                         rules(when(ct::state == new_ && ct::mark == 0) >> accept, otherwise >> drop) | note(again)));
+  CHECK(again == "1");
+}
+
 TEST_CASE("where nobody tracks, no packet has a state") {
   counted_pool memory;
   test_device device(memory);

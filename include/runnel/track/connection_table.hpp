@@ -269,6 +269,14 @@ inline void connection_table::erase(connection& c) noexcept {
   forget(c);
 }
 
+[[gnu::noinline]] inline void connection_table::erase_ended() noexcept {
+  while (ended_count_ != 0) {
+    // It may have gone since, for another one even.
+    connection& c = records_[ended_[--ended_count_]];
+    if (c.is_alive() && is_over(c, now_)) erase(c);
+  }
+}
+
 // Takes it out of everything.
 inline void connection_table::forget(connection& c) noexcept {
   if (is_confirmed(c)) {
@@ -362,6 +370,7 @@ inline bool connection_table::drop_early(detail::index_home home, bool wants_ipv
 inline std::size_t connection_table::expire(instant now, std::size_t limit) noexcept {
   const std::uint64_t ticks = detail::ticks_at(now);
   now_ = ticks;
+  erase_ended();
   expectations_.expire_one(static_cast<std::uint32_t>(ticks));
   for (std::uint32_t n; (n = oldest_unconfirmed()) != none && is_over(records_[n], ticks);) forget(records_[n]);
   return wheel_.advance(

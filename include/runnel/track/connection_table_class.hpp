@@ -395,8 +395,17 @@ class connection_table {
     return c.touched_ == static_cast<std::uint16_t>(burst_);
   }
   void begin_burst() noexcept {
+    if (ended_count_ != 0) [[unlikely]]
+      erase_ended();
     ++burst_;
     available_ = free_count_;
+  }
+  // Over for all but the packet that ended it: what stands behind asks for its mark, and translates the packet. It goes
+  // before the next burst; where more end in one, as one whose time is over.
+  void end(connection& c, std::uint64_t now) noexcept {
+    refresh_ticks(c, 0, now);
+    now_ = now;
+    if (ended_count_ < at_once) ended_[ended_count_++] = number_of(c);
   }
   // Asks for the record of the connection that will be made after `ahead` others, and for where its key may have to go.
   // Which record that is.
@@ -425,6 +434,7 @@ class connection_table {
   [[nodiscard]] std::uint32_t after(std::uint32_t in_ring) const noexcept {
     return in_ring + 1 == ring_size_ ? 0 : in_ring + 1;
   }
+  void erase_ended() noexcept;
   void forget(connection& c) noexcept;
   void release(connection& c) noexcept;
 
@@ -447,8 +457,10 @@ class connection_table {
   std::uint32_t available_ = 0;  // how many of them can be given again; packets of this burst have the others
   std::uint32_t fresh6_ = 0;     // the same for pairs of tuples
   std::uint32_t free6_ = none;
+  std::uint32_t ended_[at_once] = {};  // numbers of connections that ended in this burst
+  std::uint32_t ended_count_ = 0;
   ipv4_address replies_to_;      // the source that the last connection got whose source was translated
-  std::uint64_t now_ = 0;        // in ticks: when something was last inserted, or expired
+  std::uint64_t now_ = 0;        // in ticks: when something was last inserted, ended or expired
   std::uint32_t burst_ = 0;      // counts the bursts that were tracked
   std::uint32_t undecided_ = 0;  // the last burst in which packets followed one that had not been confirmed yet
   std::uint32_t era_ = 0;        // counts clear() and imports: numbers and times of before mean nothing

@@ -194,21 +194,7 @@ struct tracker {
           if (fresh) t.forget(c);
           return count_invalid(t, word);
         case outcome::again: t.erase(c), s.place = none; continue;
-        case outcome::end: {
-          word = word_for(c, direction, to.number());
-          const bool undecided = !t.is_confirmed(c);
-          if (undecided || (c.bits() & (connection_status::src_nat | connection_status::dst_nat)) != 0) {
-            // This packet has to be translated yet, or the first one of this burst to be confirmed: the connection is
-            // over for all others.
-            if (undecided && word.state() == connection_state::established) t.undecided_ = t.burst_;
-            c.touched_ = static_cast<std::uint16_t>(t.burst_);
-            t.refresh_ticks(c, 0, now);
-            return pass;
-          }
-          t.erase(c);
-          word.value &= 15u;  // the state and the direction are all that is left
-          return pass;
-        }
+        case outcome::end: t.end(c, now); break;
       }
       word = word_for(c, direction, to.number());
       c.touched_ = static_cast<std::uint16_t>(t.burst_);
