@@ -36319,7 +36319,8 @@ target_end act(rule_table_parts& t, const statement& s, table_rule& rule, rule_r
     }
     case kind::notrack:
       if (later_fragment::is_word(r.p.connection())) r.p.connection(0), r.p.scratch(0);  // its ports are for `track`
-      if (r.p.connection() == 0) r.p.connection(connection_word::of(untracked).value);
+      // One that is invalid has none either, and is so no longer, as in the kernel.
+      if (!connection_word{r.p.connection()}.has_connection()) r.p.connection(connection_word::of(untracked).value);
       break;
     case kind::mark: r.p.mark(s.value); break;
     case kind::mark_by_map: {
@@ -50116,7 +50117,9 @@ struct notrack_stage : stage_defaults {
   static constexpr const char* name = "notrack";
   RUNNEL_INLINE verdict operator()(packet& p, context&) noexcept {
     if (later_fragment::is_word(p.connection())) p.connection(0), p.scratch(0);  // its ports are for `track`
-    if (p.connection() == 0) p.connection(connection_word::of(connection_state::untracked).value);
+    // One that is invalid has none either, and is so no longer, as in the kernel.
+    if (!connection_word{p.connection()}.has_connection())
+      p.connection(connection_word::of(connection_state::untracked).value);
     return pass;
   }
   constexpr void print_name(text_writer& out) const noexcept { out << name; }
@@ -50137,7 +50140,8 @@ struct notrack_stage : stage_defaults {
 [[nodiscard]] constexpr detail::confirm_stage confirm(connection_table& connections) noexcept {
   return detail::confirm_stage{connections};
 }
-/// Packets that come here are left alone by `track()` behind it: their state is `untracked`.
+/// Packets that come here are left alone by `track()` behind it: their state is `untracked`. Where one stands before,
+/// packets that have a connection keep it.
 [[nodiscard]] constexpr detail::notrack_stage notrack() noexcept { return {}; }
 
 /// Lets the connections of a table expire: `run(clock, attach(lan, path), attach(connections))`. At most 256 in a

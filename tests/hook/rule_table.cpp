@@ -331,6 +331,27 @@ TEST_CASE("a hook in two parts: chains of a priority below -200 stand before tra
   CHECK(t.seen == "mark 7 priority 0 ttl 64 dscp 0 untracked");
 }
 
+TEST_CASE(
+    "behind tracking notrack is about packets without a connection: what was invalid is untracked, as in the kernel") {
+  place_of_chains t;
+  table rules;
+  REQUIRE(load(rules,
+               "table inet t { chain c { type filter hook forward priority 0\n ct state invalid notrack\n"
+               "ct state invalid drop\n meta mark 7 notrack\n } }"));
+  rule_table_slot live{rules};
+  const auto as = [&](connection_word w) {
+    t.device.udp(1, 7);
+    t.run([w](packet& p) { p.connection(w.value), p.mark(7); } | hook<hook_point::forward>(live));
+    return t.seen;
+  };
+  CHECK(as(connection_word::of(invalid)) == "mark 7 priority 0 ttl 64 dscp 0 untracked");
+  CHECK(as(connection_word::of(established, connection_direction::reply, 3)) ==
+        "mark 7 priority 0 ttl 64 dscp 0 established");
+  t.device.udp(1, 7);
+  t.run([](packet& p) { p.connection(connection_word::of(invalid).value); } | notrack());
+  CHECK(t.seen == "mark 0 priority 0 ttl 64 dscp 0 untracked");
+}
+
 TEST_CASE("a table is replaced as a whole, at the next packet") {
   place_of_chains t;
   table first, second;

@@ -201,7 +201,8 @@ target_end act(rule_table_parts& t, const statement& s, table_rule& rule, rule_r
     }
     case kind::notrack:
       if (later_fragment::is_word(r.p.connection())) r.p.connection(0), r.p.scratch(0);  // its ports are for `track`
-      if (r.p.connection() == 0) r.p.connection(connection_word::of(untracked).value);
+      // One that is invalid has none either, and is so no longer, as in the kernel.
+      if (!connection_word{r.p.connection()}.has_connection()) r.p.connection(connection_word::of(untracked).value);
       break;
     case kind::mark: r.p.mark(s.value); break;
     case kind::mark_by_map: {

@@ -132,7 +132,9 @@ struct notrack_stage : stage_defaults {
   static constexpr const char* name = "notrack";
   RUNNEL_INLINE verdict operator()(packet& p, context&) noexcept {
     if (later_fragment::is_word(p.connection())) p.connection(0), p.scratch(0);  // its ports are for `track`
-    if (p.connection() == 0) p.connection(connection_word::of(connection_state::untracked).value);
+    // One that is invalid has none either, and is so no longer, as in the kernel.
+    if (!connection_word{p.connection()}.has_connection())
+      p.connection(connection_word::of(connection_state::untracked).value);
     return pass;
   }
   constexpr void print_name(text_writer& out) const noexcept { out << name; }
@@ -153,7 +155,8 @@ struct notrack_stage : stage_defaults {
 [[nodiscard]] constexpr detail::confirm_stage confirm(connection_table& connections) noexcept {
   return detail::confirm_stage{connections};
 }
-/// Packets that come here are left alone by `track()` behind it: their state is `untracked`.
+/// Packets that come here are left alone by `track()` behind it: their state is `untracked`. Where one stands before,
+/// packets that have a connection keep it.
 [[nodiscard]] constexpr detail::notrack_stage notrack() noexcept { return {}; }
 
 /// Lets the connections of a table expire: `run(clock, attach(lan, path), attach(connections))`. At most 256 in a
