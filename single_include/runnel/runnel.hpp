@@ -10991,6 +10991,17 @@ inline constexpr std::uint8_t of_tcp = 6, of_udp = 14, of_icmp = 7, of_other = 1
 inline constexpr std::uint16_t connection_is_alive = 1u << 15;
 // In `status` too: a rule that counts connections has counted it.
 inline constexpr std::uint16_t connection_is_counted = 1u << 13;
+// Notes that a TCP connection was reset by this host, of whose reset `track` sees nothing. `connections` are the
+// records of its table, or null. What is not confirmed leaves nothing behind anyway.
+inline void note_reset(void* connections, connection_word word) noexcept {
+  if (connections == nullptr || !word.has_connection()) return;
+  auto* const record = static_cast<std::uint8_t*>(connections) + word.number() * connection_stride;
+  const auto* const known = static_cast<const connection_facts*>(static_cast<const void*>(record));
+  constexpr unsigned both = connection_is_alive | connection_status::confirmed;
+  std::uint8_t& state = record[connection_tcp_state_at];
+  if ((known->status & both) != both || (state & 15u) == 0) return;
+  state = static_cast<std::uint8_t>((state & ~15u) | static_cast<unsigned>(tcp_connection_state::close));
+}
 // What of `status` others see. All bits are taken: that of `dying` has another meaning in connections that are not
 // confirmed, see `connection::one_way`.
 [[nodiscard]] constexpr std::uint16_t public_status_of(std::uint16_t status) noexcept {
@@ -42974,6 +42985,14 @@ struct as_the_packet_says {
   }
 };
 
+// The kernel's nf_reject closes the connection too. Else it would be established for days, with nobody at its end.
+[[nodiscard]] inline verdict reset_and_close(packet& p, icmp_sender& sender, context& c) noexcept {
+  const connection_word word{p.connection()};
+  const verdict answer = answer_with_tcp_reset(p, sender, c.now);
+  if (answer.code == verdict_code::pass) note_reset(c.connections, word);
+  return answer;
+}
+
 template <class What>
 struct reject_stage : stage_defaults {
   static constexpr stage_kind kind = stage_kind::each;
@@ -42984,7 +43003,7 @@ struct reject_stage : stage_defaults {
   constexpr reject_stage(What w, icmp_sender& s) noexcept : what(w), sender(&s) {}
   verdict operator()(packet& p, context& c) const noexcept {
     if constexpr (requires { what.is_reset(p); })
-      if (what.is_reset(p)) return answer_with_tcp_reset(p, *sender, c.now);
+      if (what.is_reset(p)) return reset_and_close(p, *sender, c);
     return answer_with_error(p, what(p), *sender, c.now);
   }
   constexpr void print_name(text_writer& out) const noexcept { out << name; }
@@ -43000,7 +43019,7 @@ struct tcp_reset_stage : stage_defaults {
   static constexpr const char* name = "reject_with_tcp_reset";
 
   constexpr explicit tcp_reset_stage(icmp_sender& s) noexcept : sender(&s) {}
-  verdict operator()(packet& p, context& c) const noexcept { return answer_with_tcp_reset(p, *sender, c.now); }
+  verdict operator()(packet& p, context& c) const noexcept { return reset_and_close(p, *sender, c); }
   constexpr void print_name(text_writer& out) const noexcept { out << name; }
 
   icmp_sender* sender;
@@ -43020,12 +43039,13 @@ struct tcp_reset_stage : stage_defaults {
   return detail::reject_stage<detail::as_the_route_says>{{&hops}, sender};
 }
 /// The same on the way `refused` of `forwarding()` and of hooks, which knows what is wrong with each packet; where a
-/// rule says so it is a TCP reset.
+/// rule says so it is a TCP reset, and the packet's connection is closed: `tcp_connection_state::close`, as after a
+/// reset of its own. When nothing more of it comes it stays as long as it would have, but makes room in a full table.
 [[nodiscard]] constexpr auto reject(icmp_sender& sender) noexcept {
   return detail::reject_stage<detail::as_the_packet_says>{{}, sender};
 }
-/// Turns each TCP segment into the reset that a host sends where nobody listens; everything else is dropped (see
-/// `answer_with_tcp_reset`). The sender must outlive the pipeline, and is for one thread.
+/// Turns each TCP segment into the reset that a host sends where nobody listens, and closes its connection; everything
+/// else is dropped (see `answer_with_tcp_reset`). The sender must outlive the pipeline, and is for one thread.
 [[nodiscard]] constexpr auto reject_with_tcp_reset(icmp_sender& sender) noexcept {
   return detail::tcp_reset_stage{sender};
 }

@@ -16,12 +16,14 @@
 
 #include <cstdint>  // uint8_t, uint16_t, uint32_t
 
+#include <runnel/flow/context.hpp>
 #include <runnel/flow/stage.hpp>
 #include <runnel/hook/ways.hpp>
 #include <runnel/ip/icmp_error.hpp>
 #include <runnel/ip/next_hop.hpp>
 #include <runnel/ip/route.hpp>
 #include <runnel/ip/tcp_reset.hpp>
+#include <runnel/packet/connection_state.hpp>
 
 namespace runnel {
 
@@ -50,6 +52,14 @@ struct as_the_packet_says {
   }
 };
 
+// The kernel's nf_reject closes the connection too. Else it would be established for days, with nobody at its end.
+[[nodiscard]] inline verdict reset_and_close(packet& p, icmp_sender& sender, context& c) noexcept {
+  const connection_word word{p.connection()};
+  const verdict answer = answer_with_tcp_reset(p, sender, c.now);
+  if (answer.code == verdict_code::pass) note_reset(c.connections, word);
+  return answer;
+}
+
 template <class What>
 struct reject_stage : stage_defaults {
   static constexpr stage_kind kind = stage_kind::each;
@@ -60,7 +70,7 @@ struct reject_stage : stage_defaults {
   constexpr reject_stage(What w, icmp_sender& s) noexcept : what(w), sender(&s) {}
   verdict operator()(packet& p, context& c) const noexcept {
     if constexpr (requires { what.is_reset(p); })
-      if (what.is_reset(p)) return answer_with_tcp_reset(p, *sender, c.now);
+      if (what.is_reset(p)) return reset_and_close(p, *sender, c);
     return answer_with_error(p, what(p), *sender, c.now);
   }
   constexpr void print_name(text_writer& out) const noexcept { out << name; }
@@ -76,7 +86,7 @@ struct tcp_reset_stage : stage_defaults {
   static constexpr const char* name = "reject_with_tcp_reset";
 
   constexpr explicit tcp_reset_stage(icmp_sender& s) noexcept : sender(&s) {}
-  verdict operator()(packet& p, context& c) const noexcept { return answer_with_tcp_reset(p, *sender, c.now); }
+  verdict operator()(packet& p, context& c) const noexcept { return reset_and_close(p, *sender, c); }
   constexpr void print_name(text_writer& out) const noexcept { out << name; }
 
   icmp_sender* sender;
@@ -96,12 +106,13 @@ struct tcp_reset_stage : stage_defaults {
   return detail::reject_stage<detail::as_the_route_says>{{&hops}, sender};
 }
 /// The same on the way `refused` of `forwarding()` and of hooks, which knows what is wrong with each packet; where a
-/// rule says so it is a TCP reset.
+/// rule says so it is a TCP reset, and the packet's connection is closed: `tcp_connection_state::close`, as after a
+/// reset of its own. When nothing more of it comes it stays as long as it would have, but makes room in a full table.
 [[nodiscard]] constexpr auto reject(icmp_sender& sender) noexcept {
   return detail::reject_stage<detail::as_the_packet_says>{{}, sender};
 }
-/// Turns each TCP segment into the reset that a host sends where nobody listens; everything else is dropped (see
-/// `answer_with_tcp_reset`). The sender must outlive the pipeline, and is for one thread.
+/// Turns each TCP segment into the reset that a host sends where nobody listens, and closes its connection; everything
+/// else is dropped (see `answer_with_tcp_reset`). The sender must outlive the pipeline, and is for one thread.
 [[nodiscard]] constexpr auto reject_with_tcp_reset(icmp_sender& sender) noexcept {
   return detail::tcp_reset_stage{sender};
 }

@@ -141,6 +141,17 @@ inline constexpr std::uint8_t of_tcp = 6, of_udp = 14, of_icmp = 7, of_other = 1
 inline constexpr std::uint16_t connection_is_alive = 1u << 15;
 // In `status` too: a rule that counts connections has counted it.
 inline constexpr std::uint16_t connection_is_counted = 1u << 13;
+// Notes that a TCP connection was reset by this host, of whose reset `track` sees nothing. `connections` are the
+// records of its table, or null. What is not confirmed leaves nothing behind anyway.
+inline void note_reset(void* connections, connection_word word) noexcept {
+  if (connections == nullptr || !word.has_connection()) return;
+  auto* const record = static_cast<std::uint8_t*>(connections) + word.number() * connection_stride;
+  const auto* const known = static_cast<const connection_facts*>(static_cast<const void*>(record));
+  constexpr unsigned both = connection_is_alive | connection_status::confirmed;
+  std::uint8_t& state = record[connection_tcp_state_at];
+  if ((known->status & both) != both || (state & 15u) == 0) return;
+  state = static_cast<std::uint8_t>((state & ~15u) | static_cast<unsigned>(tcp_connection_state::close));
+}
 // What of `status` others see. All bits are taken: that of `dying` has another meaning in connections that are not
 // confirmed, see `connection::one_way`.
 [[nodiscard]] constexpr std::uint16_t public_status_of(std::uint16_t status) noexcept {
