@@ -42312,7 +42312,8 @@ class next_hop_table_of : public next_hop_table {
 // in its own memory, moved there only as far as the room in front of it is too small. As much of it is quoted as may
 // be: 576 bytes of IPv4 datagram in all (RFC 1812 §4.3.2.3), 1280 of IPv6 (RFC 4443 §2.4 (c)).
 //
-// What it does not do: IPv6 redirects, which are neighbour discovery (`send_redirect`); extensions of RFC 4884.
+// What it does not do: IPv6 redirects, which are neighbour discovery (`send_redirect`); extensions of RFC 4884; options
+// in its own header, as Linux echoes them: a source route turned round (RFC 1812 §4.3.2.6), recorded routes and times.
 #ifndef RUNNEL_IP_ICMP_ERROR_HPP
 #define RUNNEL_IP_ICMP_ERROR_HPP
 
@@ -42496,7 +42497,8 @@ template <class Outer, class Message>
 /// - `ip_checksum` about an IPv4 header with a wrong one (RFC 1812 §4.3.2.7);
 /// - `icmp_rate` when the sender's limit is used up;
 /// - `no_packet` when it has to be copied, being shared, chained or lent, and the pool has no slot left.
-/// The packet must have been parsed. It loses its mark and its connection: this host has sent it.
+/// The packet must have been parsed. Whether checksums behind its IP header are right is not looked at; nft's `reject`
+/// says nothing where they are wrong. It loses its mark and its connection: this host has sent it.
 [[nodiscard]] inline verdict answer_with_error(packet& p, const icmp_error& what, icmp_sender& sender,
                                                instant now) noexcept {
   const detail::answer_place at = detail::place_of(p);
