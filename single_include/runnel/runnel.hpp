@@ -33691,7 +33691,7 @@ struct divert_target : stage_defaults {
 
 /// Ends the way of a packet through a hook, and its sender is told: the hook's way `refused` takes it, where
 /// `reject(sender)` makes the error. nft's `reject with icmp`, `icmpv6` and `icmpx`. A kind of type 0 (not set) says
-/// nothing about packets of that family: the rule has not matched.
+/// nothing about packets of that family: the rule has not matched, and what stands before in it is not done either.
 [[nodiscard]] constexpr detail::refuse_target refuse(icmp_kind about4, icmpv6_kind about6) noexcept {
   return {about4, about6};
 }
@@ -33699,8 +33699,8 @@ struct divert_target : stage_defaults {
 [[nodiscard]] constexpr detail::refuse_target refuse() noexcept {
   return {icmp::unreachable::port, icmpv6::unreachable::port};
 }
-/// The same with a reset, for TCP; for others the rule has not matched. Later fragments of TCP do not
-/// pass either, and are not answered. nft's `reject with tcp reset`.
+/// The same with a reset, for TCP; for others the rule has not matched. Later fragments of TCP do not pass either, and
+/// are not answered. nft's `reject with tcp reset`.
 [[nodiscard]] constexpr detail::refuse_target refuse_with_reset() noexcept { return {{}, {}, true}; }
 /// Hands a packet to a local handler: the hook's way `diverted` takes it, with the port in its `scratch`. Nothing in
 /// the packet changes. nft's `tproxy to :port accept`.
