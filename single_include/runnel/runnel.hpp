@@ -47048,7 +47048,8 @@ struct tracking_options {
   std::uint8_t tcp_max_retrans = 3;     ///< as often as this, and the timeout falls to `tcp_max_retrans`
 
   /// Packets with a wrong transport checksum are invalid. The kernel's default is on. Here it is off: it reads every
-  /// byte of every packet, and who can forge what the window check lets through can also compute a checksum.
+  /// byte of every packet, and who can forge what the window check lets through can also compute a checksum. Of a
+  /// datagram that was put together from fragments it is not looked at.
   bool checksum = false;
 };
 
@@ -47961,14 +47962,13 @@ class connection_table {
   std::uint32_t available_ = 0;  // how many of them can be given again; packets of this burst have the others
   std::uint32_t fresh6_ = 0;     // the same for pairs of tuples
   std::uint32_t free6_ = none;
-  std::uint32_t ended_[at_once] = {};  // numbers of connections that ended in this burst
-  std::uint32_t ended_count_ = 0;
-  ipv4_address replies_to_;      // the source that the last connection got whose source was translated
-  std::uint64_t now_ = 0;        // in ticks: when something was last inserted, ended or expired
-  std::uint32_t burst_ = 0;      // counts the bursts that were tracked
-  std::uint32_t undecided_ = 0;  // the last burst in which packets followed one that had not been confirmed yet
-  std::uint32_t era_ = 0;        // counts clear() and imports: numbers and times of before mean nothing
-  std::uint32_t went_ = 0;       // counts those that ended, or got other replies: what was found before may be wrong
+  ipv4_address replies_to_;        // the source that the last connection got whose source was translated
+  std::uint64_t now_ = 0;          // in ticks: when something was last inserted, ended or expired
+  std::uint32_t burst_ = 0;        // counts the bursts that were tracked
+  std::uint32_t undecided_ = 0;    // the last burst in which packets followed one that had not been confirmed yet
+  std::uint32_t ended_count_ = 0;  // of `ended_`
+  std::uint32_t era_ = 0;          // counts clear() and imports: numbers and times of before mean nothing
+  std::uint32_t went_ = 0;         // counts those that ended, or got other replies: what was found before may be wrong
   std::uint32_t ticks_[detail::timeout_count] = {};
   event_function event_ = nullptr;
   void* event_context_ = nullptr;
@@ -47977,6 +47977,7 @@ class connection_table {
   std::uint32_t (*unadjust_)(void* context, const connection& c, unsigned side, std::uint32_t ack) = nullptr;
   connection_statistics statistics_{};
   tracking_options options_{};
+  std::uint32_t ended_[at_once] = {};  // numbers of connections that ended in this burst
 };
 
 }  // namespace runnel
@@ -50032,8 +50033,9 @@ struct fast_tracker {
 //
 // Later fragments of a datagram have no ports, and are `invalid`: put `defragment` before, which makes datagrams of
 // them, or `virtual_defragment`, which tells their connection: they are `established` as others, or `related` where
-// nothing came back yet, and never begin one. A packet that has been tracked before, or that
-// `notrack` has marked, keeps its state; of an earlier burst or another table, it has no connection any more.
+// nothing came back yet, and never begin one. An ICMP error whose first fragment ends before the ports of what it
+// quotes is `invalid` too, also when the rest is there: nobody sends such. A packet that has been tracked before, or
+// that `notrack` has marked, keeps its state; of an earlier burst or another table, it has no connection any more.
 #ifndef RUNNEL_TRACK_TRACK_HPP
 #define RUNNEL_TRACK_TRACK_HPP
 

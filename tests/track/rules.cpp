@@ -140,6 +140,36 @@ TEST_CASE("of a connection that a reset ends, the reset itself still knows all")
   CHECK(again == "1");
 }
 
+TEST_CASE("many resets in one burst end their connections, at the latest with the next ticks of the wheel") {
+  counted_table t({.connections = 64, .unconfirmed = 64});
+  counted_pool memory{{.packets = 128, .bytes = 2048, .headroom = 64, .bare = 64}};
+  test_device device(memory);
+  manual_clock clock;
+  unsigned resets = 0;
+  auto path = parse() | track(*t) | [&](connection& c, tcp h) { resets += h.rst() && c.is_alive() ? 1u : 0u; } |
+              confirm(*t) | discard;
+  for (const bool back : {false, true}) {
+    for (std::uint16_t i = 0; i < 48; ++i) {
+      const auto port = static_cast<std::uint16_t>(1000 + i);
+      const tcp_header syn{.source_port = port, .destination_port = 80, .flags = tcp_flags::syn};
+      const tcp_header rst{.source_port = 80,
+                           .destination_port = port,
+                           .acknowledgment_number = 1,
+                           .flags = tcp_flags::rst | tcp_flags::ack};
+      device.put(1, 0, {}, eth,
+                 back ? ipv4_header{.source = server, .destination = client}
+                      : ipv4_header{.source = client, .destination = server},
+                 back ? rst : syn);
+    }
+    run(clock, attach(device, path));
+    CHECK(t->check());
+  }
+  CHECK(resets == 48);
+  clock.set(clock.now() + milliseconds(600));
+  t->expire(clock.now());
+  CHECK(t->size() == 0);
+}
+
 TEST_CASE("where nobody tracks, no packet has a state") {
   counted_pool memory;
   test_device device(memory);

@@ -457,14 +457,13 @@ class connection_table {
   std::uint32_t available_ = 0;  // how many of them can be given again; packets of this burst have the others
   std::uint32_t fresh6_ = 0;     // the same for pairs of tuples
   std::uint32_t free6_ = none;
-  std::uint32_t ended_[at_once] = {};  // numbers of connections that ended in this burst
-  std::uint32_t ended_count_ = 0;
-  ipv4_address replies_to_;      // the source that the last connection got whose source was translated
-  std::uint64_t now_ = 0;        // in ticks: when something was last inserted, ended or expired
-  std::uint32_t burst_ = 0;      // counts the bursts that were tracked
-  std::uint32_t undecided_ = 0;  // the last burst in which packets followed one that had not been confirmed yet
-  std::uint32_t era_ = 0;        // counts clear() and imports: numbers and times of before mean nothing
-  std::uint32_t went_ = 0;       // counts those that ended, or got other replies: what was found before may be wrong
+  ipv4_address replies_to_;        // the source that the last connection got whose source was translated
+  std::uint64_t now_ = 0;          // in ticks: when something was last inserted, ended or expired
+  std::uint32_t burst_ = 0;        // counts the bursts that were tracked
+  std::uint32_t undecided_ = 0;    // the last burst in which packets followed one that had not been confirmed yet
+  std::uint32_t ended_count_ = 0;  // of `ended_`
+  std::uint32_t era_ = 0;          // counts clear() and imports: numbers and times of before mean nothing
+  std::uint32_t went_ = 0;         // counts those that ended, or got other replies: what was found before may be wrong
   std::uint32_t ticks_[detail::timeout_count] = {};
   event_function event_ = nullptr;
   void* event_context_ = nullptr;
@@ -473,6 +472,7 @@ class connection_table {
   std::uint32_t (*unadjust_)(void* context, const connection& c, unsigned side, std::uint32_t ack) = nullptr;
   connection_statistics statistics_{};
   tracking_options options_{};
+  std::uint32_t ended_[at_once] = {};  // numbers of connections that ended in this burst
 };
 
 }  // namespace runnel

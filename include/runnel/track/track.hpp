@@ -18,8 +18,9 @@
 //
 // Later fragments of a datagram have no ports, and are `invalid`: put `defragment` before, which makes datagrams of
 // them, or `virtual_defragment`, which tells their connection: they are `established` as others, or `related` where
-// nothing came back yet, and never begin one. A packet that has been tracked before, or that
-// `notrack` has marked, keeps its state; of an earlier burst or another table, it has no connection any more.
+// nothing came back yet, and never begin one. An ICMP error whose first fragment ends before the ports of what it
+// quotes is `invalid` too, also when the rest is there: nobody sends such. A packet that has been tracked before, or
+// that `notrack` has marked, keeps its state; of an earlier burst or another table, it has no connection any more.
 #ifndef RUNNEL_TRACK_TRACK_HPP
 #define RUNNEL_TRACK_TRACK_HPP
 

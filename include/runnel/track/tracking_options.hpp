@@ -58,7 +58,8 @@ struct tracking_options {
   std::uint8_t tcp_max_retrans = 3;     ///< as often as this, and the timeout falls to `tcp_max_retrans`
 
   /// Packets with a wrong transport checksum are invalid. The kernel's default is on. Here it is off: it reads every
-  /// byte of every packet, and who can forge what the window check lets through can also compute a checksum.
+  /// byte of every packet, and who can forge what the window check lets through can also compute a checksum. Of a
+  /// datagram that was put together from fragments it is not looked at.
   bool checksum = false;
 };
 
