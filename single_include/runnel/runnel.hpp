@@ -10935,7 +10935,8 @@ inline constexpr std::uint16_t dst_nat = 1u << 5;       ///< its destination is 
 inline constexpr std::uint16_t seq_adjust = 1u << 6;    ///< its TCP sequence numbers are changed: text became longer
 inline constexpr std::uint16_t src_nat_done = 1u << 7;  ///< it is decided whether its source is translated
 inline constexpr std::uint16_t dst_nat_done = 1u << 8;  ///< the same of its destination
-inline constexpr std::uint16_t dying = 1u << 9;         ///< it is being destroyed: seen in its last event only
+inline constexpr std::uint16_t dying =
+    1u << 9;  ///< it is being destroyed: behind the reset that ended it, and in events from there on
 }  // namespace connection_status
 
 /// What `packet::connection()` holds: the state in bits 0 to 2, the direction in bit 3, and in the others the number of
@@ -47908,6 +47909,7 @@ class connection_table {
   // Over for all but the packet that ended it: what stands behind asks for its mark, and translates the packet. It goes
   // before the next burst; where more end in one, as one whose time is over.
   void end(connection& c, std::uint64_t now) noexcept {
+    if (is_confirmed(c)) c.bits() |= connection_status::dying;
     refresh_ticks(c, 0, now);
     now_ = now;
     if (ended_count_ < at_once) ended_[ended_count_++] = number_of(c);
@@ -48400,7 +48402,7 @@ inline bool connection_table::check() const noexcept {
     for (unsigned way = 0; way < 2; ++way) {
       const detail::tuple_key k = tuples[way].key(index_.seed());
       const std::uint32_t at = find_place(k, index_.home(k), tuples[way]);
-      const bool one_way = (c.bits() & connection::one_way) != 0;
+      const bool one_way = !is_confirmed(c) && (c.bits() & connection::one_way) != 0;
       if (at == detail::connection_index::none) {
         if (way == 1 && one_way) continue;  // who had its reply tuple has gone
         return false;
@@ -51414,7 +51416,9 @@ struct translated {
   }
   static void set(connection& c, std::uint16_t bits) noexcept { c.bits() |= bits; }
   // Another connection has its reply tuple.
-  static bool clashes(const connection& c) noexcept { return (c.bits() & connection::one_way) != 0; }
+  static bool clashes(const connection& c) noexcept {
+    return (c.bits() & (connection::one_way | connection_status::confirmed)) == connection::one_way;
+  }
   // Whether it does not count, and its tuple may be had.
   static bool is_abandoned(const connection_table& t, std::uint32_t number) noexcept {
     return t.is_abandoned(t.records_[number]);

@@ -119,7 +119,7 @@ class our_path {
       said |= is_reply;
     if (!w.has_connection()) return said;
     const connection& c = connections.get()[w.number()];
-    if (!c.has_status(connection_status::confirmed)) return said;
+    if (!c.has_status(connection_status::confirmed) || c.has_status(connection_status::dying)) return said;
     said |= is_confirmed;
     if (c.has_status(connection_status::assured)) said |= is_assured;
     const std::int64_t left = connections->remaining(c, clock_.now()).ns;

@@ -126,8 +126,10 @@ TEST_CASE("of a connection that a reset ends, the reset itself still knows all")
                         .flags = tcp_flags::rst | tcp_flags::ack});
   numbers seen;
   unsigned handled = 0;
-  const auto is_all_known = ct::mark == 5 && ct::zone == 7 && ct::direction == connection_direction::reply &&
-                            (ct::status & connection_status::seen_reply) != 0 && ct::state == established;
+  const auto is_all_known =
+      ct::mark == 5 && ct::zone == 7 && ct::direction == connection_direction::reply &&
+      ct::status == (connection_status::confirmed | connection_status::seen_reply | connection_status::dying) &&
+      ct::state == established;
   run(attach(
       device, parse() | track(*t, {.zone = 7}) | rules(when(is_all_known) >> accept, otherwise >> drop) |
                   [&](connection& c) { handled += c.mark() == 5 ? 1u : 0u; } | confirm(*t) | note(seen)));

@@ -85,7 +85,8 @@ inline constexpr std::uint16_t dst_nat = 1u << 5;       ///< its destination is 
 inline constexpr std::uint16_t seq_adjust = 1u << 6;    ///< its TCP sequence numbers are changed: text became longer
 inline constexpr std::uint16_t src_nat_done = 1u << 7;  ///< it is decided whether its source is translated
 inline constexpr std::uint16_t dst_nat_done = 1u << 8;  ///< the same of its destination
-inline constexpr std::uint16_t dying = 1u << 9;         ///< it is being destroyed: seen in its last event only
+inline constexpr std::uint16_t dying =
+    1u << 9;  ///< it is being destroyed: behind the reset that ended it, and in events from there on
 }  // namespace connection_status
 
 /// What `packet::connection()` holds: the state in bits 0 to 2, the direction in bit 3, and in the others the number of

@@ -419,7 +419,7 @@ inline bool connection_table::check() const noexcept {
     for (unsigned way = 0; way < 2; ++way) {
       const detail::tuple_key k = tuples[way].key(index_.seed());
       const std::uint32_t at = find_place(k, index_.home(k), tuples[way]);
-      const bool one_way = (c.bits() & connection::one_way) != 0;
+      const bool one_way = !is_confirmed(c) && (c.bits() & connection::one_way) != 0;
       if (at == detail::connection_index::none) {
         if (way == 1 && one_way) continue;  // who had its reply tuple has gone
         return false;

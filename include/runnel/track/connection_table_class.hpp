@@ -403,6 +403,7 @@ class connection_table {
   // Over for all but the packet that ended it: what stands behind asks for its mark, and translates the packet. It goes
   // before the next burst; where more end in one, as one whose time is over.
   void end(connection& c, std::uint64_t now) noexcept {
+    if (is_confirmed(c)) c.bits() |= connection_status::dying;
     refresh_ticks(c, 0, now);
     now_ = now;
     if (ended_count_ < at_once) ended_[ended_count_++] = number_of(c);

@@ -27,7 +27,9 @@ struct translated {
   }
   static void set(connection& c, std::uint16_t bits) noexcept { c.bits() |= bits; }
   // Another connection has its reply tuple.
-  static bool clashes(const connection& c) noexcept { return (c.bits() & connection::one_way) != 0; }
+  static bool clashes(const connection& c) noexcept {
+    return (c.bits() & (connection::one_way | connection_status::confirmed)) == connection::one_way;
+  }
   // Whether it does not count, and its tuple may be had.
   static bool is_abandoned(const connection_table& t, std::uint32_t number) noexcept {
     return t.is_abandoned(t.records_[number]);
