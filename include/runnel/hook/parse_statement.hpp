@@ -88,7 +88,8 @@ class statement_loader {
     return k;
   }
   // A rule that says how to reject is about packets of that kind only, as in nft: what stands before is done to no
-  // others.
+  // others. Where a statement before names a field of that header, nft asks there: what stands before that one is done
+  // to all packets, and counts them.
   void parse_reject() noexcept {
     const std::uint32_t form = parse_refusal(in, family_ != table_family::v6, family_ != table_family::v4);
     const refuse_target& how = refusals[form].how;
