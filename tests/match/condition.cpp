@@ -239,3 +239,58 @@ TEST_CASE("a number that is wider than the values of a set is not in it") {
   CHECK(r.functions->contains(r.set, 22));
   CHECK_FALSE(r.functions->contains(r.set, 256 + 22));
 }
+
+TEST_CASE("of a packet whose headers a snap length cut, what is left of them is asked") {
+  struct row {
+    literal_packet packet;
+    unsigned network, transport;  // where they begin
+    const char* whole;            // a condition about the fixed part of the transport header
+    unsigned fixed;               // and how long that is
+    const char* address;
+  };
+  row rows[] = {
+      {make(12, eth, from_10_1_2_3, tcp_to(22)), 14, 34, "tcp dport 22", 20, "ip saddr 10.1.2.3"},
+      {make(12, eth, from_db8_1, tcp_to(22)), 14, 54, "tcp dport 22", 20, "ip6 saddr 2001:db8::1"},
+      {make(12, eth, vlan_header{.id = 5}, from_10_1_2_3, udp_to(53)), 18, 38, "udp dport 53", 8, "src host 10.1.2.3"},
+      {make(12, eth, from_10_1_2_3, icmp_header{}), 14, 34, "icmp type 8", 8, "ip protocol icmp"},
+      {make(12, eth, from_db8_1, icmpv6_header{}), 14, 54, "icmpv6 type 128", 8, "meta l4proto 58"},
+  };
+  for (row& r : rows) {
+    CAPTURE(r.whole);
+    const bool is_tcp = r.fixed == 20, has_ports = r.whole[0] != 'i';
+    if (is_tcp) r.packet.storage[r.transport + 12] = std::byte{0x80};  // 12 bytes of options
+    const auto transport = parse_condition(r.whole), address = parse_condition(r.address),
+               ports = parse_condition("th sport 40000"), tcp_there = parse_condition("tcp"),
+               options = parse_condition("tcp option maxseg size 1");
+    REQUIRE(transport);
+    REQUIRE(address);
+    REQUIRE(ports);
+    REQUIRE(tcp_there);
+    REQUIRE(options);
+    for (std::size_t kept = 14; kept <= r.packet.size; ++kept) {
+      CAPTURE(kept);
+      const std::vector<std::byte> left(r.packet.storage, r.packet.storage + kept);
+      const bytes b{left.data(), left.size()};
+      const layers found = dissect(b, link_type::ethernet, {.missing = r.packet.size - kept});
+      const subject s{b, found};
+      CHECK((*address)(s) == (kept >= r.transport));
+      CHECK((*transport)(s) == (kept >= r.transport + r.fixed));
+      CHECK((*ports)(s) == (has_ports && kept >= r.transport + 8));
+      CHECK((*tcp_there)(s) == (is_tcp && kept >= r.transport));
+      CHECK(s.headers.has<tcp>() == (is_tcp && kept >= r.transport + 32));  // views have options too
+      CHECK_FALSE((*options)(s));
+      // Without a snap length it is malformed, and has none of it.
+      const subject malformed{b, dissect(b)};
+      if (kept < r.packet.size) CHECK_FALSE((*address)(malformed));
+      if (kept < r.packet.size) CHECK_FALSE((*transport)(malformed));
+    }
+  }
+  literal_packet later = make(12, eth, ipv4_header{.source = {10, 1, 2, 3}, .fragment_offset = 8, .protocol = 6});
+  const subject s{later.contents().first(40), dissect(later.contents().first(40), link_type::ethernet, {.missing = 6})};
+  CHECK_FALSE((*parse_condition("th sport 0"))(s));
+
+  std::byte kept[60]{};
+  frame f;
+  f.data = kept, f.length = 60, f.missing = 940;
+  CHECK((*parse_condition("meta length 1000"))({f, dissect({kept, 60})}));
+}

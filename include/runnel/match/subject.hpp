@@ -22,7 +22,9 @@ namespace runnel {
 /// right where it is used: everything is inlined there, and what no expression asks for is never loaded.
 ///
 /// Only what `dissect` found can match. A packet that was not dissected, or in which it found a fault, has a link
-/// header at most; a later fragment of an IP datagram has no transport header.
+/// header at most; a later fragment of an IP datagram has no transport header. Of a packet whose headers a snap length
+/// cut off (drop_reason::truncated_capture) there are those before, and a `condition` also finds the fixed part of the
+/// transport header, if all of that is left.
 struct subject {
   /// A frame, and what `dissect` found in it.
   subject(const frame& f, const layers& found) noexcept : subject(f, header_map{f, found}) {}
@@ -30,7 +32,7 @@ struct subject {
   subject(const frame& f, const header_map& map) noexcept
       : contents{f.data, f.length},
         headers(map),
-        length(f.length),
+        length(std::size_t{f.length} + f.missing),
         timestamp(f.timestamp),
         iif(f.iif),
         queue(f.queue) {}
@@ -41,7 +43,7 @@ struct subject {
   subject(const packet& p, const header_map& map, const void* records = nullptr) noexcept
       : contents(p.contents()),
         headers(map),
-        length(p.total_length()),
+        length(p.total_length() + p.missing()),
         timestamp(p.timestamp()),
         mark(p.mark()),
         flow_hash(p.flow_hash()),
@@ -56,7 +58,7 @@ struct subject {
 
   bytes contents;       ///< of the first fragment: as far as headers are looked for
   header_map headers;   ///< where its headers are
-  std::size_t length;   ///< bytes in all fragments, link header included
+  std::size_t length;   ///< bytes in all fragments, link header included, and what a snap length cut off
   instant timestamp{};  ///< when it was received
   /// As `packet::mark()`; 0 for a frame.
   std::uint32_t mark = 0;
