@@ -10995,6 +10995,14 @@ inline constexpr std::uint8_t of_tcp = 6, of_udp = 14, of_icmp = 7, of_other = 1
 }
 [[nodiscard]] constexpr bool is_word(std::uint32_t word) noexcept { return word < 16 && (word & 6u) == 6; }
 }  // namespace later_fragment
+// What an error of this host tells `track`, in its connection word: the connection of the packet that it is about,
+// whose headers may by now look like neither of its directions. A state that nothing has behind `track`, and a number.
+namespace answer_about {
+[[nodiscard]] constexpr std::uint32_t word_for(std::uint32_t word) noexcept {
+  return (word >> 4) == 0 || (word & 7u) >= 6 ? 0 : ((word ^ 8u) & ~std::uint32_t{7}) | 6u;
+}
+[[nodiscard]] constexpr bool is_word(std::uint32_t word) noexcept { return word >= 16 && (word & 7u) == 6; }
+}  // namespace answer_about
 // In `status`: there is such a connection; not in a record that is free.
 inline constexpr std::uint16_t connection_is_alive = 1u << 15;
 // In `status` too: a rule that counts connections has counted it.
@@ -42471,7 +42479,9 @@ template <class Outer, class Message>
   turn_link_round(whole, link, p.layers().link_kind(), whole.size() - link);
   if (!write_headers(whole.from(link), outer, message)) return drop(drop_reason::no_packet);
   constexpr bool six = sizeof(outer.source) == 16;
+  const std::uint32_t about = p.connection();
   know_answer(p, link, six ? protocol::ipv6 : protocol::ipv4, outer.size(), six ? protocol::icmpv6 : protocol::icmp);
+  p.connection(answer_about::word_for(about));
   return pass;
 }
 
@@ -42534,7 +42544,8 @@ template <class Outer, class Message>
 /// - `icmp_rate` when the sender's limit is used up;
 /// - `no_packet` when it has to be copied, being shared, chained or lent, and the pool has no slot left.
 /// The packet must have been parsed. Whether checksums behind its IP header are right is not looked at; nft's `reject`
-/// says nothing where they are wrong. It loses its mark and its connection: this host has sent it.
+/// says nothing where they are wrong. It loses its mark and its connection: this host has sent it. Of the latter it
+/// keeps what `track` needs, by which NAT translates errors about packets that it has changed already.
 [[nodiscard]] inline verdict answer_with_error(packet& p, const icmp_error& what, icmp_sender& sender,
                                                instant now) noexcept {
   const detail::answer_place at = detail::place_of(p);
@@ -48851,11 +48862,20 @@ struct tracker {
   static bool is_held(const connection_table& t, connection_word word) noexcept {
     return word.has_connection() && word.number() < t.fresh_ && t.is_held(t.records_[word.number()]);
   }
+  // The word of a packet that has one already. Without a number where that may be another connection's by now; of an
+  // error of this host, whose connection is that of the packet that it is about, 0: it is looked for.
+  [[nodiscard, gnu::noinline]] static std::uint32_t known_word(const connection_table& t, connection_word word,
+                                                               bool current) noexcept {
+    const bool known = current && is_held(t, word);
+    if (!answer_about::is_word(word.value)) return known ? word.value : word.value & 15u;
+    if (!known || !t.records_[word.number()].is_alive()) return 0;
+    return connection_word::of(connection_state::related, word.direction(), word.number()).value;
+  }
   // Whether a packet may get through that comes out of a pipeline, as far as that is up to its connection; `current`
   // says that its number is of this burst. What began an unconfirmed connection confirms it.
   [[gnu::noinline]] static verdict confirm(connection_table& t, const packet& p, bool current, instant now) noexcept {
     const connection_word word{p.connection()};
-    if (!word.has_connection() || word.number() >= t.fresh_) return pass;
+    if (!word.has_connection() || word.number() >= t.fresh_ || answer_about::is_word(word.value)) return pass;
     connection& c = t.records_[word.number()];
     if (!c.is_alive() || t.is_confirmed(c)) return pass;
     const bool later = p.layers().has(protocol::fragment) && !p.layers().has(protocol::transport);
@@ -50126,10 +50146,11 @@ struct track_stage : stage_defaults {
         p.connection(0);
         p.scratch(0);
       } else {
+        // Its number is of this table and this burst only if the table was asked before in it, perhaps about others.
+        p.connection(tracker::known_word(*table, connection_word{p.connection()}, again));
         slots[i].found.kind = tuple_kind::none;
         slots[i].home = {};
-        // Its number is of this table and this burst only if the table was asked before in it, perhaps about others.
-        if (!again || !tracker::is_held(*table, connection_word{p.connection()})) p.connection(p.connection() & 15u);
+        if (p.connection() == 0) tracker::read(*table, p, options.zone, slots[i]);
       }
     }
     std::uint32_t missing = 0;
@@ -51988,7 +52009,8 @@ class nat_table {
 //
 // Errors that this host sends about translated packets have to be translated too, or hosts outside are told of
 // addresses that they have never heard of: `reject(errors) | track(connections) | nat<postrouting>(translations) |
-// transmit(out)`. `track` finds the connection of what they quote.
+// transmit(out)`. In the burst in which NAT has seen the packet `track` knows its connection, whatever it looks like by
+// then; behind a queue it looks for what the error quotes, and finds none where both ends are translated.
 //
 // Fragments behind `defragment` are whole packets; what has a connection and is a later fragment (virtual reassembly)
 // has its addresses translated. ICMP errors are translated with what they quote; what of them is cut off or wrong is
@@ -52078,7 +52100,7 @@ struct nat_stage : stage_defaults {
     if (!word.has_connection()) return pass;
     connection* const first = tracker::records(table->connections());
     if (c.connections != first) [[unlikely]]
-      return lost();  // nobody knows any more whose packet it is
+      return lost(word);  // nobody knows any more whose packet it is
     connection& k = first[word.number()];
     const bool reply = word.direction() == connection_direction::reply;
     constexpr std::uint16_t done = of_source ? src_nat_done : dst_nat_done;
@@ -52087,7 +52109,7 @@ struct nat_stage : stage_defaults {
       if (v.code != verdict_code::pass) return v;
     }
     const std::uint16_t wanted = of_source != reply ? src_nat : dst_nat;
-    if (!k.has_status(wanted)) return k.is_alive() ? pass : lost();
+    if (!k.has_status(wanted)) return k.is_alive() ? pass : lost(word);
     return translate(p, k, word);
   }
   constexpr void print_name(text_writer& out) const noexcept { out << "nat " << runnel::name(Point); }
@@ -52097,14 +52119,17 @@ struct nat_stage : stage_defaults {
   OwnAddress own;
 
  private:
-  verdict lost() const noexcept {
+  verdict lost(connection_word word) const noexcept {
+    if (answer_about::is_word(word.value)) return pass;  // nobody has tracked it
     ++table->statistics().untranslatable;
     return drop(drop_reason::nat_untranslatable);
   }
   // The first packet of a connection.
   [[gnu::noinline]] verdict begin(packet& p, context& c, const layers* found, connection& k) noexcept {
-    if (!k.is_alive()) return lost();
-    if (is_error(p, connection_word{p.connection()})) return pass;  // about a connection that has yet to be decided on
+    const connection_word word{p.connection()};
+    if (!k.is_alive()) return lost(word);
+    if (answer_about::is_word(word.value)) return pass;
+    if (is_error(p, word)) return pass;  // about a connection that has yet to be decided on
     const nat_target* to = nullptr;
     const verdict v = rules.ask(Point, p, c, found, to);
     return v.code != verdict_code::pass ? v : table->bind(k, p, of_source, to, own, c.now);
@@ -52136,17 +52161,20 @@ struct nat_stage : stage_defaults {
     const connection_table& all = table->connections();
     const connection_tuple to = all.leaving(k, word.direction());
     nat_headers h;
+    if (answer_about::is_word(word.value)) [[unlikely]]
+      return pass;  // nobody has tracked it
     if (!nat_headers_of(p, k.protocol_number(), h) || h.is_ipv6 != to.is_ipv6()) [[unlikely]]
-      return lost();
+      return lost(word);
     if (word.state() == connection_state::related && is_error(p, word)) [[unlikely]]
-      return translate_error(h, to.inverted());
+      return translate_error(h, to.inverted(), word);
     rewrite_headers(h, to, of_source);
     return pass;
   }
-  [[gnu::noinline]] verdict translate_error(const nat_headers& h, const connection_tuple& other) const noexcept {
+  [[gnu::noinline]] verdict translate_error(const nat_headers& h, const connection_tuple& other,
+                                            connection_word word) const noexcept {
     const std::size_t before = h.transport == nullptr ? 0 : static_cast<std::size_t>(h.transport - h.network);
     const std::size_t size = h.is_ipv6 ? load_be16(h.network + 4) + std::size_t{40} : load_be16(h.network + 2);
-    if (size < before || !rewrite_error(h, size - before, other, of_source)) return lost();
+    if (size < before || !rewrite_error(h, size - before, other, of_source)) return lost(word);
     ++table->statistics().errors;
     return pass;
   }

@@ -139,7 +139,9 @@ template <class Outer, class Message>
   turn_link_round(whole, link, p.layers().link_kind(), whole.size() - link);
   if (!write_headers(whole.from(link), outer, message)) return drop(drop_reason::no_packet);
   constexpr bool six = sizeof(outer.source) == 16;
+  const std::uint32_t about = p.connection();
   know_answer(p, link, six ? protocol::ipv6 : protocol::ipv4, outer.size(), six ? protocol::icmpv6 : protocol::icmp);
+  p.connection(answer_about::word_for(about));
   return pass;
 }
 
@@ -202,7 +204,8 @@ template <class Outer, class Message>
 /// - `icmp_rate` when the sender's limit is used up;
 /// - `no_packet` when it has to be copied, being shared, chained or lent, and the pool has no slot left.
 /// The packet must have been parsed. Whether checksums behind its IP header are right is not looked at; nft's `reject`
-/// says nothing where they are wrong. It loses its mark and its connection: this host has sent it.
+/// says nothing where they are wrong. It loses its mark and its connection: this host has sent it. Of the latter it
+/// keeps what `track` needs, by which NAT translates errors about packets that it has changed already.
 [[nodiscard]] inline verdict answer_with_error(packet& p, const icmp_error& what, icmp_sender& sender,
                                                instant now) noexcept {
   const detail::answer_place at = detail::place_of(p);

@@ -23,7 +23,8 @@
 //
 // Errors that this host sends about translated packets have to be translated too, or hosts outside are told of
 // addresses that they have never heard of: `reject(errors) | track(connections) | nat<postrouting>(translations) |
-// transmit(out)`. `track` finds the connection of what they quote.
+// transmit(out)`. In the burst in which NAT has seen the packet `track` knows its connection, whatever it looks like by
+// then; behind a queue it looks for what the error quotes, and finds none where both ends are translated.
 //
 // Fragments behind `defragment` are whole packets; what has a connection and is a later fragment (virtual reassembly)
 // has its addresses translated. ICMP errors are translated with what they quote; what of them is cut off or wrong is
@@ -123,7 +124,7 @@ struct nat_stage : stage_defaults {
     if (!word.has_connection()) return pass;
     connection* const first = tracker::records(table->connections());
     if (c.connections != first) [[unlikely]]
-      return lost();  // nobody knows any more whose packet it is
+      return lost(word);  // nobody knows any more whose packet it is
     connection& k = first[word.number()];
     const bool reply = word.direction() == connection_direction::reply;
     constexpr std::uint16_t done = of_source ? src_nat_done : dst_nat_done;
@@ -132,7 +133,7 @@ struct nat_stage : stage_defaults {
       if (v.code != verdict_code::pass) return v;
     }
     const std::uint16_t wanted = of_source != reply ? src_nat : dst_nat;
-    if (!k.has_status(wanted)) return k.is_alive() ? pass : lost();
+    if (!k.has_status(wanted)) return k.is_alive() ? pass : lost(word);
     return translate(p, k, word);
   }
   constexpr void print_name(text_writer& out) const noexcept { out << "nat " << runnel::name(Point); }
@@ -142,14 +143,17 @@ struct nat_stage : stage_defaults {
   OwnAddress own;
 
  private:
-  verdict lost() const noexcept {
+  verdict lost(connection_word word) const noexcept {
+    if (answer_about::is_word(word.value)) return pass;  // nobody has tracked it
     ++table->statistics().untranslatable;
     return drop(drop_reason::nat_untranslatable);
   }
   // The first packet of a connection.
   [[gnu::noinline]] verdict begin(packet& p, context& c, const layers* found, connection& k) noexcept {
-    if (!k.is_alive()) return lost();
-    if (is_error(p, connection_word{p.connection()})) return pass;  // about a connection that has yet to be decided on
+    const connection_word word{p.connection()};
+    if (!k.is_alive()) return lost(word);
+    if (answer_about::is_word(word.value)) return pass;
+    if (is_error(p, word)) return pass;  // about a connection that has yet to be decided on
     const nat_target* to = nullptr;
     const verdict v = rules.ask(Point, p, c, found, to);
     return v.code != verdict_code::pass ? v : table->bind(k, p, of_source, to, own, c.now);
@@ -181,17 +185,20 @@ struct nat_stage : stage_defaults {
     const connection_table& all = table->connections();
     const connection_tuple to = all.leaving(k, word.direction());
     nat_headers h;
+    if (answer_about::is_word(word.value)) [[unlikely]]
+      return pass;  // nobody has tracked it
     if (!nat_headers_of(p, k.protocol_number(), h) || h.is_ipv6 != to.is_ipv6()) [[unlikely]]
-      return lost();
+      return lost(word);
     if (word.state() == connection_state::related && is_error(p, word)) [[unlikely]]
-      return translate_error(h, to.inverted());
+      return translate_error(h, to.inverted(), word);
     rewrite_headers(h, to, of_source);
     return pass;
   }
-  [[gnu::noinline]] verdict translate_error(const nat_headers& h, const connection_tuple& other) const noexcept {
+  [[gnu::noinline]] verdict translate_error(const nat_headers& h, const connection_tuple& other,
+                                            connection_word word) const noexcept {
     const std::size_t before = h.transport == nullptr ? 0 : static_cast<std::size_t>(h.transport - h.network);
     const std::size_t size = h.is_ipv6 ? load_be16(h.network + 4) + std::size_t{40} : load_be16(h.network + 2);
-    if (size < before || !rewrite_error(h, size - before, other, of_source)) return lost();
+    if (size < before || !rewrite_error(h, size - before, other, of_source)) return lost(word);
     ++table->statistics().errors;
     return pass;
   }

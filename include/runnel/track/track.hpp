@@ -81,10 +81,11 @@ struct track_stage : stage_defaults {
         p.connection(0);
         p.scratch(0);
       } else {
+        // Its number is of this table and this burst only if the table was asked before in it, perhaps about others.
+        p.connection(tracker::known_word(*table, connection_word{p.connection()}, again));
         slots[i].found.kind = tuple_kind::none;
         slots[i].home = {};
-        // Its number is of this table and this burst only if the table was asked before in it, perhaps about others.
-        if (!again || !tracker::is_held(*table, connection_word{p.connection()})) p.connection(p.connection() & 15u);
+        if (p.connection() == 0) tracker::read(*table, p, options.zone, slots[i]);
       }
     }
     std::uint32_t missing = 0;

@@ -133,11 +133,20 @@ struct tracker {
   static bool is_held(const connection_table& t, connection_word word) noexcept {
     return word.has_connection() && word.number() < t.fresh_ && t.is_held(t.records_[word.number()]);
   }
+  // The word of a packet that has one already. Without a number where that may be another connection's by now; of an
+  // error of this host, whose connection is that of the packet that it is about, 0: it is looked for.
+  [[nodiscard, gnu::noinline]] static std::uint32_t known_word(const connection_table& t, connection_word word,
+                                                               bool current) noexcept {
+    const bool known = current && is_held(t, word);
+    if (!answer_about::is_word(word.value)) return known ? word.value : word.value & 15u;
+    if (!known || !t.records_[word.number()].is_alive()) return 0;
+    return connection_word::of(connection_state::related, word.direction(), word.number()).value;
+  }
   // Whether a packet may get through that comes out of a pipeline, as far as that is up to its connection; `current`
   // says that its number is of this burst. What began an unconfirmed connection confirms it.
   [[gnu::noinline]] static verdict confirm(connection_table& t, const packet& p, bool current, instant now) noexcept {
     const connection_word word{p.connection()};
-    if (!word.has_connection() || word.number() >= t.fresh_) return pass;
+    if (!word.has_connection() || word.number() >= t.fresh_ || answer_about::is_word(word.value)) return pass;
     connection& c = t.records_[word.number()];
     if (!c.is_alive() || t.is_confirmed(c)) return pass;
     const bool later = p.layers().has(protocol::fragment) && !p.layers().has(protocol::transport);
