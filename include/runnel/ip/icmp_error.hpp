@@ -16,6 +16,7 @@
 #include <cstdint>  // uint8_t, uint16_t, uint32_t
 
 #include <runnel/ip/answer.hpp>
+#include <runnel/packet/connection_state.hpp>
 #include <runnel/packet/verdict.hpp>
 #include <runnel/wire/build.hpp>
 #include <runnel/wire/icmp.hpp>

@@ -40,6 +40,7 @@
 #include <runnel/flow/timed_attachment.hpp>
 #include <runnel/hook/chain.hpp>
 #include <runnel/hook/nat_target.hpp>
+#include <runnel/packet/connection_state.hpp>
 #include <runnel/track/connection_table.hpp>
 #include <runnel/track/nat_icmp.hpp>
 #include <runnel/track/nat_rewrite.hpp>

@@ -10,6 +10,7 @@
 
 #include <runnel/base/prefetch.hpp>
 #include <runnel/config.hpp>
+#include <runnel/packet/connection_state.hpp>
 #include <runnel/packet/packet.hpp>
 #include <runnel/packet/verdict.hpp>
 #include <runnel/track/connection_table.hpp>
