@@ -19,11 +19,11 @@ namespace {
 constexpr ipv4_address near_server{10, 0, 0, 254};
 
 struct refused_packets {
-  static constexpr const char* name = "refused_packets";
+  [[maybe_unused]] static constexpr const char* name = "refused_packets";
 };
 struct over_limit {
   using ways = ports<refused_packets, other>;
-  static constexpr const char* name = "over_limit";
+  [[maybe_unused]] static constexpr const char* name = "over_limit";
   static constexpr bool needs_parsed = true;
   ways operator()(packet& p) const {
     const header_map m{static_cast<const packet&>(p)};
