@@ -10995,8 +10995,9 @@ inline constexpr std::uint8_t of_tcp = 6, of_udp = 14, of_icmp = 7, of_other = 1
 }
 [[nodiscard]] constexpr bool is_word(std::uint32_t word) noexcept { return word < 16 && (word & 6u) == 6; }
 }  // namespace later_fragment
-// What an error of this host tells `track`, in its connection word: the connection of the packet that it is about,
-// whose headers may by now look like neither of its directions. A state that nothing has behind `track`, and a number.
+// What an error or reset of this host tells `track`, in its connection word: the connection of the packet that it is
+// about, whose headers may by now look like neither of its directions. A state that nothing has behind `track`, and a
+// number.
 namespace answer_about {
 [[nodiscard]] constexpr std::uint32_t word_for(std::uint32_t word) noexcept {
   return (word >> 4) == 0 || (word & 7u) >= 6 ? 0 : ((word ^ 8u) & ~std::uint32_t{7}) | 6u;
@@ -42947,7 +42948,9 @@ template <class Outer>
   const mutable_bytes whole = p.writable();
   turn_link_round(whole, link, p.layers().link_kind(), size);
   if (!write_headers(whole.from(link), outer, reset)) return drop(drop_reason::no_packet);
+  const std::uint32_t about = p.connection();
   know_answer(p, link, sizeof(outer.source) == 16 ? protocol::ipv6 : protocol::ipv4, outer.size(), protocol::tcp);
+  p.connection(answer_about::word_for(about));
   return pass;
 }
 
@@ -48863,12 +48866,19 @@ struct tracker {
     return word.has_connection() && word.number() < t.fresh_ && t.is_held(t.records_[word.number()]);
   }
   // The word of a packet that has one already. Without a number where that may be another connection's by now; of an
-  // error of this host, whose connection is that of the packet that it is about, 0: it is looked for.
-  [[nodiscard, gnu::noinline]] static std::uint32_t known_word(const connection_table& t, connection_word word,
-                                                               bool current) noexcept {
+  // error or reset of this host, whose connection is that of the packet that it is about, 0: it is looked for.
+  [[nodiscard, gnu::noinline]] static std::uint32_t known_word(const connection_table& t, const packet& p,
+                                                               std::uint16_t zone, bool current) noexcept {
+    const connection_word word{p.connection()};
     const bool known = current && is_held(t, word);
     if (!answer_about::is_word(word.value)) return known ? word.value : word.value & 15u;
     if (!known || !t.records_[word.number()].is_alive()) return 0;
+    if (p.layers().has(protocol::tcp)) {  // a reset ends its connection, where it looks like a packet of that
+      slot s;
+      read(t, p, zone, s);
+      search(t, s);
+      if (s.place != none) return 0;
+    }
     return connection_word::of(connection_state::related, word.direction(), word.number()).value;
   }
   // Whether a packet may get through that comes out of a pipeline, as far as that is up to its connection; `current`
@@ -50147,7 +50157,7 @@ struct track_stage : stage_defaults {
         p.scratch(0);
       } else {
         // Its number is of this table and this burst only if the table was asked before in it, perhaps about others.
-        p.connection(tracker::known_word(*table, connection_word{p.connection()}, again));
+        p.connection(tracker::known_word(*table, p, options.zone, again));
         slots[i].found.kind = tuple_kind::none;
         slots[i].home = {};
         if (p.connection() == 0) tracker::read(*table, p, options.zone, slots[i]);

@@ -31,6 +31,13 @@ struct over_limit {
   }
 };
 
+struct is_to_be_reset {
+  using ways = ports<refused_packets, other>;
+  [[maybe_unused]] static constexpr const char* name = "is_to_be_reset";
+  bool all;
+  ways operator()(packet&) const { return all ? ways{refused_packets{}} : ways{other{}}; }
+};
+
 struct both_sides {
   counted_table connections{{.connections = 32, .unconfirmed = 16}};
   nat_table translations{*connections, 3};
@@ -39,6 +46,7 @@ struct both_sides {
   test_device device{pool};
   manual_clock clock;
   std::string seen, told;
+  bool resets = false;
 
   // `tracked`: whether somebody looks for the connection of what is answered, in the same burst or later.
   enum class tracked : std::uint8_t { at_once, later, never };
@@ -56,7 +64,10 @@ struct both_sides {
           parse() | [](packet& p) { p.iif(1); } | track(*connections) |
           nat<prerouting>(translations, rules(when(ip::daddr == box) >> dnat(in2).port(8080))) |
           branch(over_limit{})
-              .template on<refused_packets>(reject(icmp::time_exceeded::transit, errors) | shared(onwards))
+              .template on<refused_packets>(
+                  branch(is_to_be_reset{resets})
+                      .template on<refused_packets>(reject_with_tcp_reset(errors) | shared(onwards))
+                      .template on<other>(reject(icmp::time_exceeded::transit, errors) | shared(onwards)))
               .template on<other>(nat<postrouting>(translations, rules(when(ip::daddr == in2) >> snat(near_server))) |
                                   confirm(*connections) | read(seen));
       runnel::run(clock, attach(device, path));
@@ -101,6 +112,18 @@ TEST_CASE("an error about a packet whose ends are both translated quotes what it
   t.tcp(1, tcp_flags::ack, in2, 8080, near_server, 1000, 101);
   CHECK(t.run() == "icmp 10.0.0.254 > 10.0.0.2 type 11 [tcp 10.0.0.2:8080 > 10.0.0.254:1000]\n");
   CHECK(t.translations.statistics().untranslatable == 0);
+}
+
+TEST_CASE("a reset of a packet whose ends are both translated comes from where that was sent to") {
+  both_sides t;
+  t.resets = true;
+  t.tcp(1, tcp_flags::syn, out1, 1000, box, 80);
+  CHECK(t.run() == "tcp 192.0.2.254:80 > 198.51.100.1:1000\n");
+  t.open();
+  t.tcp(1, tcp_flags::ack, out1, 1000, box, 80, 101);
+  CHECK(t.run() == "tcp 192.0.2.254:80 > 198.51.100.1:1000\n");
+  t.tcp(1, tcp_flags::ack, in2, 8080, near_server, 1000, 101);
+  CHECK(t.run() == "tcp 10.0.0.254:1000 > 10.0.0.2:8080\n");
 }
 
 TEST_CASE("the same about the first packet of a connection") {

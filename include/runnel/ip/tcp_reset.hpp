@@ -8,6 +8,7 @@
 
 #include <runnel/ip/answer.hpp>
 #include <runnel/ip/icmp_error.hpp>
+#include <runnel/packet/connection_state.hpp>
 #include <runnel/packet/verdict.hpp>
 #include <runnel/wire/build.hpp>
 #include <runnel/wire/ipv4.hpp>
@@ -42,7 +43,9 @@ template <class Outer>
   const mutable_bytes whole = p.writable();
   turn_link_round(whole, link, p.layers().link_kind(), size);
   if (!write_headers(whole.from(link), outer, reset)) return drop(drop_reason::no_packet);
+  const std::uint32_t about = p.connection();
   know_answer(p, link, sizeof(outer.source) == 16 ? protocol::ipv6 : protocol::ipv4, outer.size(), protocol::tcp);
+  p.connection(answer_about::word_for(about));
   return pass;
 }
 

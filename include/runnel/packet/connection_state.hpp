@@ -138,8 +138,9 @@ inline constexpr std::uint8_t of_tcp = 6, of_udp = 14, of_icmp = 7, of_other = 1
 }
 [[nodiscard]] constexpr bool is_word(std::uint32_t word) noexcept { return word < 16 && (word & 6u) == 6; }
 }  // namespace later_fragment
-// What an error of this host tells `track`, in its connection word: the connection of the packet that it is about,
-// whose headers may by now look like neither of its directions. A state that nothing has behind `track`, and a number.
+// What an error or reset of this host tells `track`, in its connection word: the connection of the packet that it is
+// about, whose headers may by now look like neither of its directions. A state that nothing has behind `track`, and a
+// number.
 namespace answer_about {
 [[nodiscard]] constexpr std::uint32_t word_for(std::uint32_t word) noexcept {
   return (word >> 4) == 0 || (word & 7u) >= 6 ? 0 : ((word ^ 8u) & ~std::uint32_t{7}) | 6u;

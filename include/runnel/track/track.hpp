@@ -82,7 +82,7 @@ struct track_stage : stage_defaults {
         p.scratch(0);
       } else {
         // Its number is of this table and this burst only if the table was asked before in it, perhaps about others.
-        p.connection(tracker::known_word(*table, connection_word{p.connection()}, again));
+        p.connection(tracker::known_word(*table, p, options.zone, again));
         slots[i].found.kind = tuple_kind::none;
         slots[i].home = {};
         if (p.connection() == 0) tracker::read(*table, p, options.zone, slots[i]);

@@ -135,12 +135,19 @@ struct tracker {
     return word.has_connection() && word.number() < t.fresh_ && t.is_held(t.records_[word.number()]);
   }
   // The word of a packet that has one already. Without a number where that may be another connection's by now; of an
-  // error of this host, whose connection is that of the packet that it is about, 0: it is looked for.
-  [[nodiscard, gnu::noinline]] static std::uint32_t known_word(const connection_table& t, connection_word word,
-                                                               bool current) noexcept {
+  // error or reset of this host, whose connection is that of the packet that it is about, 0: it is looked for.
+  [[nodiscard, gnu::noinline]] static std::uint32_t known_word(const connection_table& t, const packet& p,
+                                                               std::uint16_t zone, bool current) noexcept {
+    const connection_word word{p.connection()};
     const bool known = current && is_held(t, word);
     if (!answer_about::is_word(word.value)) return known ? word.value : word.value & 15u;
     if (!known || !t.records_[word.number()].is_alive()) return 0;
+    if (p.layers().has(protocol::tcp)) {  // a reset ends its connection, where it looks like a packet of that
+      slot s;
+      read(t, p, zone, s);
+      search(t, s);
+      if (s.place != none) return 0;
+    }
     return connection_word::of(connection_state::related, word.direction(), word.number()).value;
   }
   // Whether a packet may get through that comes out of a pipeline, as far as that is up to its connection; `current`
