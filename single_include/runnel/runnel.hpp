@@ -20196,8 +20196,7 @@ struct demands<type_list<A...>> {
   static constexpr bool packets = (is_packet<A> || ...);
   static constexpr bool whole_packets = (std::same_as<A, packet&> || ...);
   static constexpr bool packets_by_value = ((is_packet<A> && !std::is_lvalue_reference_v<A>) || ...);
-  static constexpr bool frames = (is_frame<A> || ...);
-  static constexpr bool time = (is_time<A> || ...);
+  static constexpr bool frames = (is_frame<A> || ...), time = (is_time<A> || ...);
   static constexpr bool connections = (is_connection<A> || ...);
 };
 
@@ -29843,9 +29842,8 @@ RUNNEL_INLINE void end_what_passed(List& list, early_verdicts<At, List>& early, 
                                    pool& memory, context& c) noexcept {
   n = early.finish(frames, n, memory, c);
   if (n == 0) return;
-  constexpr bool resizes = early_arrays<At, List>::resizes;
-  end_frames(skip<List, early_length<List>()>::get(list), frames, n,
-             resizes ? sum_of_lengths(frames, n) : early.length_that_passed(), memory, c);
+  const std::uint64_t length = early_arrays<At, List>::resizes ? sum_of_lengths(frames, n) : early.length_that_passed();
+  end_frames(skip<List, early_length<List>()>::get(list), frames, n, length, memory, c);
 }
 
 // Takes frames into an array, and gives the early verdicts on each when the device hands it out.

@@ -370,9 +370,8 @@ RUNNEL_INLINE void end_what_passed(List& list, early_verdicts<At, List>& early, 
                                    pool& memory, context& c) noexcept {
   n = early.finish(frames, n, memory, c);
   if (n == 0) return;
-  constexpr bool resizes = early_arrays<At, List>::resizes;
-  end_frames(skip<List, early_length<List>()>::get(list), frames, n,
-             resizes ? sum_of_lengths(frames, n) : early.length_that_passed(), memory, c);
+  const std::uint64_t length = early_arrays<At, List>::resizes ? sum_of_lengths(frames, n) : early.length_that_passed();
+  end_frames(skip<List, early_length<List>()>::get(list), frames, n, length, memory, c);
 }
 
 // Takes frames into an array, and gives the early verdicts on each when the device hands it out.

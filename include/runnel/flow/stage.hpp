@@ -142,8 +142,7 @@ struct demands<type_list<A...>> {
   static constexpr bool packets = (is_packet<A> || ...);
   static constexpr bool whole_packets = (std::same_as<A, packet&> || ...);
   static constexpr bool packets_by_value = ((is_packet<A> && !std::is_lvalue_reference_v<A>) || ...);
-  static constexpr bool frames = (is_frame<A> || ...);
-  static constexpr bool time = (is_time<A> || ...);
+  static constexpr bool frames = (is_frame<A> || ...), time = (is_time<A> || ...);
   static constexpr bool connections = (is_connection<A> || ...);
 };
 
