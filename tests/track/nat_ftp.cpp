@@ -173,13 +173,12 @@ TEST_CASE("active FTP: EPRT, and a port that somebody else has announced becomes
 
 TEST_CASE("active FTP: a port is taken for the server that waits for it, as long as who announced it is there") {
   ftp_rig t;
-  const auto announces = [&](ipv4_address client, std::uint16_t port, ipv4_address server) {
-    (void)t.say(client, port, server, 21, ftp_syn, 99, 0);
-    (void)t.say(server, 21, box, port, ftp_syn | ftp_ack, 899, 100);
-    (void)t.say(client, port, server, 21, ftp_ack, 100, 900);
+  const auto announces = [&](ipv4_address from, std::uint16_t port, ipv4_address to) {
+    (void)t.say(from, port, to, 21, ftp_syn, 99, 0);
+    (void)t.say(to, 21, box, port, ftp_syn | ftp_ack, 899, 100);
+    (void)t.say(from, port, to, 21, ftp_ack, 100, 900);
     return t
-        .say(client, port, server, 21, ftp_ack, 100, 900,
-             "PORT 10,0,0," + std::to_string(client.value() & 255) + ",19,137\r\n")
+        .say(from, port, to, 21, ftp_ack, 100, 900, "PORT 10,0,0," + std::to_string(from.value() & 255) + ",19,137\r\n")
         .payload;
   };
   const std::string as_it_was = "PORT 192,0,2,254,19,137\r\n";
