@@ -8512,8 +8512,6 @@ class basic_header_map {
                                                                     std::size_t head_offset) noexcept {
     if (found.has(protocol::parsed)) [[likely]]
       return {found.protocols, found.network, found.transport, found.link, found.fault};
-    // What stands before the place where a snap length cut is as it was.
-    if (found.fault == drop_reason::truncated_capture) return found;
     // Nothing is known yet but the link header, which is where the bytes begin.
     return {.protocols = static_cast<std::uint16_t>(found.protocols & 7u),
             .network = static_cast<std::uint16_t>(head_offset),
@@ -10620,19 +10618,14 @@ namespace detail {
 [[nodiscard]] constexpr header_map no_packet(drop_reason why = drop_reason::none) noexcept {
   return {bytes{}, 0, {.protocols = static_cast<std::uint16_t>(link_type::unknown), .fault = why}};
 }
-// All or none of its headers: in a fragment, what is missing was cut by its sender.
-[[nodiscard]] constexpr header_map packet_in(bytes b, link_type link, bool cut) noexcept {
-  const layers found = dissect(b, link, {.missing = cut ? 0xffffu : 0u});
-  if (found.has(protocol::parsed)) return {b, 0, found};
-  return {b, 0, {.protocols = static_cast<std::uint16_t>(link), .fault = found.fault}};
-}
 // `type` is the EtherType of what is in `b`. IP has to be of the version that it says.
 [[nodiscard]] constexpr header_map packet_of_type(std::uint16_t type, bytes b, bool cut) noexcept {
-  if (type == ethertype::bridging) return packet_in(b, link_type::ethernet, cut);
+  const dissect_options options{.missing = cut ? 0xffffu : 0u};
+  if (type == ethertype::bridging) return {b, 0, dissect(b, link_type::ethernet, options)};
   if (type != ethertype::ipv4 && type != ethertype::ipv6) return no_packet();
   if (!b.empty() && load_u8(b.data()) >> 4 != (type == ethertype::ipv4 ? 4u : 6u))
     return no_packet(drop_reason::ip_version);
-  return packet_in(b, link_type::raw_ip, cut);
+  return {b, 0, dissect(b, link_type::raw_ip, options)};
 }
 [[nodiscard]] constexpr header_map ip_in_ip(std::uint8_t number, bytes b, bool cut) noexcept {
   if (number != ipv4_header::ip_protocol && number != ipv6_header::ip_protocol) return no_packet();
@@ -11047,9 +11040,7 @@ namespace runnel {
 /// right where it is used: everything is inlined there, and what no expression asks for is never loaded.
 ///
 /// Only what `dissect` found can match. A packet that was not dissected, or in which it found a fault, has a link
-/// header at most; a later fragment of an IP datagram has no transport header. Of a packet whose headers a snap length
-/// cut off (drop_reason::truncated_capture) there are those before, and a `condition` also finds the fixed part of the
-/// transport header, if all of that is left.
+/// header at most; a later fragment of an IP datagram has no transport header.
 struct subject {
   /// A frame, and what `dissect` found in it.
   subject(const frame& f, const layers& found) noexcept : subject(f, header_map{f, found}) {}
@@ -11057,7 +11048,7 @@ struct subject {
   subject(const frame& f, const header_map& map) noexcept
       : contents{f.data, f.length},
         headers(map),
-        length(std::size_t{f.length} + f.missing),
+        length(f.length),
         timestamp(f.timestamp),
         iif(f.iif),
         queue(f.queue) {}
@@ -11068,7 +11059,7 @@ struct subject {
   subject(const packet& p, const header_map& map, const void* records = nullptr) noexcept
       : contents(p.contents()),
         headers(map),
-        length(p.total_length() + p.missing()),
+        length(p.total_length()),
         timestamp(p.timestamp()),
         mark(p.mark()),
         flow_hash(p.flow_hash()),
@@ -11083,7 +11074,7 @@ struct subject {
 
   bytes contents;       ///< of the first fragment: as far as headers are looked for
   header_map headers;   ///< where its headers are
-  std::size_t length;   ///< bytes in all fragments, link header included, and what a snap length cut off
+  std::size_t length;   ///< bytes in all fragments, link header included
   instant timestamp{};  ///< when it was received
   /// As `packet::mark()`; 0 for a frame.
   std::uint32_t mark = 0;
@@ -12114,7 +12105,7 @@ struct meta_field : operand<meta_field<Key, Bits, Value>> {
 /// `priority` and `hash` yet: they are 0. What is known of its connection is in namespace `ct`.
 namespace meta {
 
-/// Bytes of the packet, link header included, and what a snap length cut off.
+/// Bytes of the packet, link header included.
 inline constexpr match::meta_field<match::meta_key::length, 32, std::uint32_t> length{};
 /// The interface of its device that it came in by.
 inline constexpr match::meta_field<match::meta_key::iif, 16, std::uint16_t> iif{};
@@ -14292,34 +14283,9 @@ namespace runnel::match::detail {
 
 // A template each, if only for `auto&`: so only a program that asks conditions compiles the ways to all headers.
 
-[[nodiscard]] constexpr bool is_transport(header h) noexcept {
-  return h == header::tcp || h == header::udp || h == header::th || h == header::icmp || h == header::icmpv6;
-}
-// A transport header that a snap length cut, which no view can show: `need` bytes of it, if so many are left. Not
-// behind IPv6 extension headers.
-template <class = void>
-[[nodiscard, gnu::noinline]] constexpr const std::byte* find_cut_transport(const header_map& m, header h,
-                                                                           std::size_t need) noexcept {
-  if (m.layers().fault != drop_reason::truncated_capture) return nullptr;
-  const std::byte* const v4 = m.at<header::ipv4, 20>();
-  const std::byte* const ip = v4 != nullptr ? v4 : m.at<header::ipv6, 40>();
-  if (ip == nullptr || (v4 != nullptr && (load_be16(v4 + 6) & 0x1fffu) != 0)) return nullptr;
-  const unsigned number = load_u8(ip + (v4 != nullptr ? 9 : 6));
-  const bool is_it = h == header::tcp    ? number == 6
-                     : h == header::udp  ? number == 17
-                     : h == header::th   ? number == 6 || number == 17
-                     : h == header::icmp ? number == 1 && v4 != nullptr
-                                         : number == 58 && v4 == nullptr;
-  const std::size_t before = v4 != nullptr ? (load_u8(v4) & 15u) * std::size_t{4} : 40u;
-  return is_it && before + need <= m.size_from(ip) ? ip + before : nullptr;
-}
-
 template <header H>
 [[nodiscard]] constexpr const std::byte* locate_one(const header_map& m, std::size_t need) noexcept {
   const std::byte* p = locate<H, fixed_size(H)>(m);
-  if constexpr (is_transport(H))
-    if (p == nullptr && !m.layers().has(protocol::parsed)) [[unlikely]]
-      return find_cut_transport(m, H, need);
   return p == nullptr || m.size_from(p) < need ? nullptr : p;
 }
 // `locate` of an option or the like that is known at run time.

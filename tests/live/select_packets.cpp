@@ -21,25 +21,21 @@ namespace {
 
 struct stored_packet {
   std::vector<std::byte> contents;
-  frame about;
   layers found;
 
-  [[nodiscard]] subject as_subject() {
-    about.data = contents.data();
-    return {about, found};
-  }
+  [[nodiscard]] subject as_subject() const { return {bytes{contents.data(), contents.size()}, found}; }
 };
 
 // How many VLAN tags it has, as far as there are headers for them.
-char tags_of(stored_packet& p) {
+char tags_of(const stored_packet& p) {
   const subject s = p.as_subject();
   return match::has_header<header::cvlan>{}(s) ? '2' : has<vlan>(s) ? '1' : '0';
 }
-// Why tcpdump may see another packet than we: there is a fault in it beside a snap length, a label stack, a SNAP
-// header, extension headers in front of its transport.
-char kind_of(stored_packet& p) {
+// Why tcpdump may see another packet than we: there is a fault in it, a label stack, a SNAP header, extension headers
+// in front of its transport.
+char kind_of(const stored_packet& p) {
   const subject s = p.as_subject();
-  if (p.found.fault != drop_reason::none && p.found.fault != drop_reason::truncated_capture) return 'f';
+  if (p.found.fault != drop_reason::none) return 'f';
   if (has<mpls>(s)) return 'm';
   if (has<snap>(s)) return 's';
   return (ip6::nexthdr.in(constant_set{0, 43, 44, 51, 60, 135}))(s) ? 'x' : '-';
@@ -58,17 +54,16 @@ int main(int argc, char** argv) {
   while (!in->done()) {
     const std::size_t n = in->receive(64, instant{}, into_array(frames));
     for (std::size_t i = 0; i < n; ++i) {
-      frame f = frames[i];
-      f.headroom = 0;
-      all.push_back({{f.data, f.data + f.length}, f, dissect({f.data, f.length}, f.link, {.missing = f.missing})});
+      const frame& f = frames[i];
+      all.push_back({{f.data, f.data + f.length}, dissect({f.data, f.length}, f.link, {.missing = f.missing})});
     }
     in->memory().release(frames, n);
   }
   if (in->failure() != nullptr) return std::fprintf(stderr, "%s\n", in->failure()->message()), 1;
 
-  for (stored_packet& p : all) std::putchar(tags_of(p));
+  for (const stored_packet& p : all) std::putchar(tags_of(p));
   std::putchar('\n');
-  for (stored_packet& p : all) std::putchar(kind_of(p));
+  for (const stored_packet& p : all) std::putchar(kind_of(p));
   std::putchar('\n');
   char line[1024];
   while (std::fgets(line, sizeof line, stdin) != nullptr) {
@@ -78,7 +73,7 @@ int main(int argc, char** argv) {
       std::printf("error: %s\n", filter.error().message());
       continue;
     }
-    for (stored_packet& p : all) std::putchar((*filter)(p.as_subject()) ? '1' : '0');
+    for (const stored_packet& p : all) std::putchar((*filter)(p.as_subject()) ? '1' : '0');
     std::putchar('\n');
   }
 }

@@ -14,8 +14,6 @@
 #include <runnel/match/meta.hpp>
 #include <runnel/match/subject.hpp>
 #include <runnel/match/value.hpp>
-#include <runnel/packet/drop_reason.hpp>
-#include <runnel/packet/layers.hpp>
 #include <runnel/wire/address.hpp>
 #include <runnel/wire/field.hpp>
 #include <runnel/wire/header_map.hpp>
@@ -24,34 +22,9 @@ namespace runnel::match::detail {
 
 // A template each, if only for `auto&`: so only a program that asks conditions compiles the ways to all headers.
 
-[[nodiscard]] constexpr bool is_transport(header h) noexcept {
-  return h == header::tcp || h == header::udp || h == header::th || h == header::icmp || h == header::icmpv6;
-}
-// A transport header that a snap length cut, which no view can show: `need` bytes of it, if so many are left. Not
-// behind IPv6 extension headers.
-template <class = void>
-[[nodiscard, gnu::noinline]] constexpr const std::byte* find_cut_transport(const header_map& m, header h,
-                                                                           std::size_t need) noexcept {
-  if (m.layers().fault != drop_reason::truncated_capture) return nullptr;
-  const std::byte* const v4 = m.at<header::ipv4, 20>();
-  const std::byte* const ip = v4 != nullptr ? v4 : m.at<header::ipv6, 40>();
-  if (ip == nullptr || (v4 != nullptr && (load_be16(v4 + 6) & 0x1fffu) != 0)) return nullptr;
-  const unsigned number = load_u8(ip + (v4 != nullptr ? 9 : 6));
-  const bool is_it = h == header::tcp    ? number == 6
-                     : h == header::udp  ? number == 17
-                     : h == header::th   ? number == 6 || number == 17
-                     : h == header::icmp ? number == 1 && v4 != nullptr
-                                         : number == 58 && v4 == nullptr;
-  const std::size_t before = v4 != nullptr ? (load_u8(v4) & 15u) * std::size_t{4} : 40u;
-  return is_it && before + need <= m.size_from(ip) ? ip + before : nullptr;
-}
-
 template <header H>
 [[nodiscard]] constexpr const std::byte* locate_one(const header_map& m, std::size_t need) noexcept {
   const std::byte* p = locate<H, fixed_size(H)>(m);
-  if constexpr (is_transport(H))
-    if (p == nullptr && !m.layers().has(protocol::parsed)) [[unlikely]]
-      return find_cut_transport(m, H, need);
   return p == nullptr || m.size_from(p) < need ? nullptr : p;
 }
 // `locate` of an option or the like that is known at run time.

@@ -157,7 +157,7 @@ struct meta_field : operand<meta_field<Key, Bits, Value>> {
 /// `priority` and `hash` yet: they are 0. What is known of its connection is in namespace `ct`.
 namespace meta {
 
-/// Bytes of the packet, link header included, and what a snap length cut off.
+/// Bytes of the packet, link header included.
 inline constexpr match::meta_field<match::meta_key::length, 32, std::uint32_t> length{};
 /// The interface of its device that it came in by.
 inline constexpr match::meta_field<match::meta_key::iif, 16, std::uint16_t> iif{};

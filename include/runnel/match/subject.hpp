@@ -22,9 +22,7 @@ namespace runnel {
 /// right where it is used: everything is inlined there, and what no expression asks for is never loaded.
 ///
 /// Only what `dissect` found can match. A packet that was not dissected, or in which it found a fault, has a link
-/// header at most; a later fragment of an IP datagram has no transport header. Of a packet whose headers a snap length
-/// cut off (drop_reason::truncated_capture) there are those before, and a `condition` also finds the fixed part of the
-/// transport header, if all of that is left.
+/// header at most; a later fragment of an IP datagram has no transport header.
 struct subject {
   /// A frame, and what `dissect` found in it.
   subject(const frame& f, const layers& found) noexcept : subject(f, header_map{f, found}) {}
@@ -32,7 +30,7 @@ struct subject {
   subject(const frame& f, const header_map& map) noexcept
       : contents{f.data, f.length},
         headers(map),
-        length(std::size_t{f.length} + f.missing),
+        length(f.length),
         timestamp(f.timestamp),
         iif(f.iif),
         queue(f.queue) {}
@@ -43,7 +41,7 @@ struct subject {
   subject(const packet& p, const header_map& map, const void* records = nullptr) noexcept
       : contents(p.contents()),
         headers(map),
-        length(p.total_length() + p.missing()),
+        length(p.total_length()),
         timestamp(p.timestamp()),
         mark(p.mark()),
         flow_hash(p.flow_hash()),
@@ -58,7 +56,7 @@ struct subject {
 
   bytes contents;       ///< of the first fragment: as far as headers are looked for
   header_map headers;   ///< where its headers are
-  std::size_t length;   ///< bytes in all fragments, link header included, and what a snap length cut off
+  std::size_t length;   ///< bytes in all fragments, link header included
   instant timestamp{};  ///< when it was received
   /// As `packet::mark()`; 0 for a frame.
   std::uint32_t mark = 0;

@@ -115,8 +115,6 @@ class basic_header_map {
                                                                     std::size_t head_offset) noexcept {
     if (found.has(protocol::parsed)) [[likely]]
       return {found.protocols, found.network, found.transport, found.link, found.fault};
-    // What stands before the place where a snap length cut is as it was.
-    if (found.fault == drop_reason::truncated_capture) return found;
     // Nothing is known yet but the link header, which is where the bytes begin.
     return {.protocols = static_cast<std::uint16_t>(found.protocols & 7u),
             .network = static_cast<std::uint16_t>(head_offset),

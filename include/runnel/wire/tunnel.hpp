@@ -34,19 +34,14 @@ namespace detail {
 [[nodiscard]] constexpr header_map no_packet(drop_reason why = drop_reason::none) noexcept {
   return {bytes{}, 0, {.protocols = static_cast<std::uint16_t>(link_type::unknown), .fault = why}};
 }
-// All or none of its headers: in a fragment, what is missing was cut by its sender.
-[[nodiscard]] constexpr header_map packet_in(bytes b, link_type link, bool cut) noexcept {
-  const layers found = dissect(b, link, {.missing = cut ? 0xffffu : 0u});
-  if (found.has(protocol::parsed)) return {b, 0, found};
-  return {b, 0, {.protocols = static_cast<std::uint16_t>(link), .fault = found.fault}};
-}
 // `type` is the EtherType of what is in `b`. IP has to be of the version that it says.
 [[nodiscard]] constexpr header_map packet_of_type(std::uint16_t type, bytes b, bool cut) noexcept {
-  if (type == ethertype::bridging) return packet_in(b, link_type::ethernet, cut);
+  const dissect_options options{.missing = cut ? 0xffffu : 0u};
+  if (type == ethertype::bridging) return {b, 0, dissect(b, link_type::ethernet, options)};
   if (type != ethertype::ipv4 && type != ethertype::ipv6) return no_packet();
   if (!b.empty() && load_u8(b.data()) >> 4 != (type == ethertype::ipv4 ? 4u : 6u))
     return no_packet(drop_reason::ip_version);
-  return packet_in(b, link_type::raw_ip, cut);
+  return {b, 0, dissect(b, link_type::raw_ip, options)};
 }
 [[nodiscard]] constexpr header_map ip_in_ip(std::uint8_t number, bytes b, bool cut) noexcept {
   if (number != ipv4_header::ip_protocol && number != ipv6_header::ip_protocol) return no_packet();
